@@ -1,0 +1,1 @@
+//! `xinguan check-config FILE`

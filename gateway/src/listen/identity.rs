@@ -1,0 +1,1 @@
+//! The TLS key of this start: made in memory, certified by the node key.
