@@ -17,4 +17,4 @@ pub mod merge;
 pub use batch::{Tree, build, verify_leaf};
 pub use error::ProofError;
 pub use items::{ItemError, check_items};
-pub use merge::merge_items;
+pub use merge::{is_complete, merge_items};

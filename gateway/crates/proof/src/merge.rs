@@ -7,7 +7,7 @@
 use gw_proto::{
     Dimension, NodeId,
     message::Reply,
-    report::{Item, ReportItem, Value},
+    report::{Item, Part, PartState, ReportItem, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +45,11 @@ pub fn merge_items<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> Vec<Repo
             sources: group.sources.into_iter().collect(),
         })
         .collect()
+}
+
+/// Every source answered or said that it holds nothing. Nobody asked is not complete.
+pub fn is_complete(parts: &[Part]) -> bool {
+    !parts.is_empty() && parts.iter().all(|p| matches!(p.outcome, PartState::Answered | PartState::Empty))
 }
 
 fn places(item: &Item) -> (Place<'_>, Fact<'_>) {
