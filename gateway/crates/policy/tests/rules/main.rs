@@ -4,4 +4,6 @@ mod common;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod writers;
