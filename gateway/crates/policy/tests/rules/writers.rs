@@ -1,7 +1,6 @@
 //! Every type of record × every kind of writer: what becomes of it.
 
-mod common;
-use common::*;
+use crate::common::*;
 use gw_policy::{Fate, RefusalReason as Why};
 use gw_proto::record::*;
 use gw_proto::*;

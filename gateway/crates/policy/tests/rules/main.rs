@@ -1,0 +1,9 @@
+//! What records mean and who may ask, tried from outside the crate.
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod evidence;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod writers;
