@@ -4,17 +4,16 @@
 
 use super::{Config, Problem};
 use gw_proto::genesis::Genesis;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _};
+use gw_sm::cert;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::{Path, PathBuf};
 
 /// A file of certificates is smaller.
-const MAX_PEM_BYTES: u64 = 256 * 1024;
+const MAX_PEM_BYTES: usize = 512 * 1024;
 /// A genesis document is smaller.
-const MAX_GENESIS_BYTES: u64 = 256 * 1024;
-/// A CRL of a consortium is smaller: 8 MiB hold some 200,000 revoked certificates.
-const MAX_CRL_BYTES: u64 = 8 * 1024 * 1024;
-/// More roots than any consortium has.
-const MAX_CERTIFICATES: usize = 64;
+const MAX_GENESIS_BYTES: usize = 256 * 1024;
+/// PEM takes a third more than the list itself.
+const MAX_CRL_BYTES: usize = 2 * cert::MAX_CRL;
 
 /// Roots and revocation lists of one listener or of dialling.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +24,7 @@ pub struct TrustMaterial {
     pub crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
-/// Everything read.
+/// Everything read. Each certificate and list parses; whether it is in date is `doctor`'s to say.
 #[derive(Debug, Clone)]
 pub struct Material {
     /// the pinned trust root
@@ -49,21 +48,21 @@ impl Material {
         let p = &mut problems;
         let t = &config.trust;
         let genesis = genesis(p, &t.genesis);
-        let man = TrustMaterial {
-            roots: certificates(p, "trust.man_roots", &t.man_roots),
-            crls: crls(p, "trust.man_crl", &t.man_crl),
-        };
-        let bank = t.bank_roots.as_ref().map(|roots| TrustMaterial {
-            roots: certificates(p, "trust.bank_roots", roots),
-            crls: crls(p, "trust.bank_crl", &t.bank_crl),
-        });
-        let admin = TrustMaterial {
-            roots: certificates(p, "trust.admin_roots", &t.admin_roots),
-            crls: crls(p, "trust.admin_crl", &t.admin_crl),
-        };
+        let man = trust(p, "trust.man_roots", &t.man_roots, "trust.man_crl", &t.man_crl);
+        let bank = t
+            .bank_roots
+            .as_ref()
+            .map(|roots| trust(p, "trust.bank_roots", roots, "trust.bank_crl", &t.bank_crl));
+        let admin = trust(p, "trust.admin_roots", &t.admin_roots, "trust.admin_crl", &t.admin_crl);
         let ledger_roots =
             config.ledger.roots.as_ref().map_or_else(Vec::new, |f| certificates(p, "ledger.roots", f));
         let node_ca_chain = certificates(p, "identity.node_ca_chain", &config.identity.node_ca_chain);
+        // the TLS certificate comes before it in what peers are sent
+        if node_ca_chain.len() >= cert::MAX_CHAIN {
+            let what = format!("{} certificates", node_ca_chain.len());
+            let remedy = format!("at most {}: leave the root out", cert::MAX_CHAIN - 1);
+            note(p, "identity.node_ca_chain", what, remedy);
+        }
         match genesis {
             Some(genesis) if problems.is_empty() => {
                 Ok(Self { genesis, man, bank, admin, ledger_roots, node_ca_chain })
@@ -74,20 +73,18 @@ impl Material {
 }
 
 /// Reads a file of at most `max` bytes; the error says what and what to do.
-pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, (String, String)> {
+fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, (String, &'static str)> {
     use std::io::Read as _;
     let file = std::fs::File::open(path).map_err(|e| {
-        (format!("cannot open {}: {e}", path.display()), "check the path and its permissions".to_owned())
+        (format!("cannot open {}: {e}", path.display()), "check the path and its permissions")
     })?;
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     let mut out = Vec::new();
-    file.take(max + 1).read_to_end(&mut out).map_err(|e| {
-        (format!("cannot read {}: {e}", path.display()), "check the file and the disk".to_owned())
+    file.take(limit).read_to_end(&mut out).map_err(|e| {
+        (format!("cannot read {}: {e}", path.display()), "check the file and the disk")
     })?;
-    if u64::try_from(out.len()).unwrap_or(u64::MAX) > max {
-        return Err((
-            format!("{} is larger than {max} bytes", path.display()),
-            "is it the right file?".to_owned(),
-        ));
+    if out.len() > max {
+        return Err((format!("{} is larger than {max} bytes", path.display()), "is it the right file?"));
     }
     Ok(out)
 }
@@ -96,7 +93,7 @@ fn note(problems: &mut Vec<Problem>, key: &str, what: impl Into<String>, remedy:
     problems.push(Problem { key: key.to_owned(), what: what.into(), remedy: remedy.into() });
 }
 
-fn bytes(problems: &mut Vec<Problem>, key: &str, path: &Path, max: u64) -> Option<Vec<u8>> {
+fn bytes(problems: &mut Vec<Problem>, key: &str, path: &Path, max: usize) -> Option<Vec<u8>> {
     read_bounded(path, max).map_err(|(what, remedy)| note(problems, key, what, remedy)).ok()
 }
 
@@ -111,19 +108,25 @@ fn genesis(problems: &mut Vec<Problem>, path: &Path) -> Option<Genesis> {
         .ok()
 }
 
-fn certificates(problems: &mut Vec<Problem>, key: &str, path: &PathBuf) -> Vec<CertificateDer<'static>> {
+fn trust(
+    problems: &mut Vec<Problem>,
+    roots_key: &str,
+    roots: &Path,
+    crl_key: &str,
+    crl: &[PathBuf],
+) -> TrustMaterial {
+    TrustMaterial { roots: certificates(problems, roots_key, roots), crls: crls(problems, crl_key, crl) }
+}
+
+fn certificates(problems: &mut Vec<Problem>, key: &str, path: &Path) -> Vec<CertificateDer<'static>> {
     let Some(bytes) = bytes(problems, key, path, MAX_PEM_BYTES) else { return Vec::new() };
-    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let parsed = cert::certs_from_pem(&bytes)
+        .and_then(|all| all.iter().try_for_each(|c| cert::parse_cert(c).map(drop)).map(|()| all));
     match parsed {
-        Ok(all) if !all.is_empty() && all.len() <= MAX_CERTIFICATES => all,
-        Ok(all) => {
-            let what = format!("{} holds {} certificates", path.display(), all.len());
-            note(problems, key, what, format!("give a PEM file of 1 to {MAX_CERTIFICATES} certificates"));
-            Vec::new()
-        }
+        Ok(all) => all.into_iter().map(CertificateDer::from).collect(),
         Err(e) => {
-            let what = format!("{} is not PEM: {e}", path.display());
-            note(problems, key, what, "give a PEM file (-----BEGIN CERTIFICATE-----)");
+            let what = format!("{}: {e}", path.display());
+            note(problems, key, what, "give a PEM file of X.509 certificates (-----BEGIN CERTIFICATE-----)");
             Vec::new()
         }
     }
@@ -138,16 +141,16 @@ fn crls(
     for (i, path) in paths.iter().enumerate() {
         let key = format!("{key}[{i}]");
         let Some(bytes) = bytes(problems, &key, path, MAX_CRL_BYTES) else { continue };
-        // DER begins with SEQUENCE; everything else must be PEM
-        if bytes.first() == Some(&0x30) {
-            all.push(CertificateRevocationListDer::from(bytes));
-            continue;
-        }
-        match CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
-            Ok(found) if !found.is_empty() => all.extend(found),
-            _ => {
-                let what = format!("{} is neither a DER nor a PEM revocation list", path.display());
-                note(problems, &key, what, "give the CRL as the CA publishes it");
+        // DER begins with a SEQUENCE; everything else must be PEM
+        let found =
+            if bytes.first() == Some(&0x30) { Ok(vec![bytes]) } else { cert::crls_from_pem(&bytes) };
+        let parsed = found
+            .and_then(|all| all.iter().try_for_each(|c| cert::Crl::from_der(c).map(drop)).map(|()| all));
+        match parsed {
+            Ok(found) => all.extend(found.into_iter().map(CertificateRevocationListDer::from)),
+            Err(e) => {
+                let what = format!("{}: {e}", path.display());
+                note(problems, &key, what, "give the complete list as the CA publishes it, DER or PEM");
             }
         }
     }

@@ -21,26 +21,24 @@ pub struct PeerCert {
 
 /// The certificate passed the handshake but cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the peer's certificate cannot be read: {0}")]
-pub struct PeerCertError(String);
+#[error("the peer's certificate cannot be read")]
+pub struct PeerCertError {
+    /// why
+    #[from]
+    source: gw_sm::cert::CertError,
+}
 
 impl PeerCert {
     /// Reads a certificate.
     pub fn parse(der: &[u8]) -> Result<Self, PeerCertError> {
-        use der::{Decode as _, Encode as _};
-        let wrong = |e: der::Error| PeerCertError(e.to_string());
-        let cert = x509_cert::Certificate::from_der(der).map_err(wrong)?;
-        let tbs = cert.tbs_certificate();
-        let millis = |t: &x509_cert::time::Time| {
-            UnixMillis(u64::try_from(t.to_unix_duration().as_millis()).unwrap_or(u64::MAX))
-        };
+        let info = gw_sm::cert::parse_cert(der)?;
         Ok(Self {
             der: der.to_vec(),
-            spki: gw_proto::sm3(&tbs.subject_public_key_info().to_der().map_err(wrong)?),
-            common_name: None,
-            not_before: millis(&tbs.validity().not_before),
-            not_after: millis(&tbs.validity().not_after),
-            serial: tbs.serial_number().as_bytes().to_vec(),
+            spki: info.spki,
+            common_name: info.subject.common_name,
+            not_before: info.not_before,
+            not_after: info.not_after,
+            serial: info.serial,
         })
     }
     /// Whether it is in date at `at`: asked again per request, a connection may outlive its certificate.
