@@ -41,8 +41,8 @@ pub async fn keep(app: &App, traces: Vec<Trace>, delivery: Delivery) -> Result<(
     }
     items.push((DELIVERY, serde_json::to_vec(&delivery).map_err(Rejection::internal)?));
     for (kind, bytes) in items {
-        app.outbox.push(kind, bytes).await.map_err(|e| {
-            if e.is_busy() {
+        app.outbox.push(kind, &bytes).await.map_err(|e| {
+            if e.may_retry() {
                 Rejection::new(reject::BUSY, "the outbox is full: the ledger or the supervisor is away").because(e)
             } else {
                 Rejection::internal(e)

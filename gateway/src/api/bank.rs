@@ -248,13 +248,14 @@ async fn list_traces(State(app): State<Arc<App>>, request: Request<Body>) -> Res
         let mut uses = Vec::new();
         for r in view.reservations_of(&id).map_err(Rejection::internal)? {
             let traces = view.traces(&app.institution, &r.record.report_id).map_err(Rejection::internal)?;
+            let traces = traces.into_iter().map(|t| t.record).collect();
             uses.push(UseState {
                 report_id: r.record.report_id,
                 authorization_id: id,
                 height: r.height,
                 reserved: r.block_time,
-                accepted: r.is_accepted(),
-                refunded: r.refunded,
+                accepted: r.accepted(),
+                refunded: r.refunded.is_some(),
                 traces,
             });
         }
@@ -271,7 +272,7 @@ async fn list_traces(State(app): State<Arc<App>>, request: Request<Body>) -> Res
 async fn show_catalogue(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "show-catalogue", request, |app, call| async move {
         operator(&app, call.accepted, OperatorRole::View)?;
-        Reply::json(gw_source::catalogue())
+        Reply::json(app.catalogue.document())
     })
     .await
 }

@@ -87,7 +87,7 @@ pub async fn sign_reply(app: &App, released: Released) -> Result<SignedReplyAndT
     let Released { permitted, trail, snapshot, height, hash } = released;
     let reply = match build_reply(app, &permitted, &snapshot, height, hash) {
         Ok(reply) => reply,
-        Err(e) => return Err(trail.fail(app, e).await),
+        Err(e) => return Err(trail.fail(e).await),
     };
     let deadline = permitted.accepted.budget.deadline();
     let signed = match reply.digest() {
@@ -100,7 +100,7 @@ pub async fn sign_reply(app: &App, released: Released) -> Result<SignedReplyAndT
     };
     match signed {
         Ok(proof) => Ok(SignedReplyAndTrail { permitted, trail, message: SignedReply { reply, proof } }),
-        Err(e) => Err(trail.fail(app, e).await),
+        Err(e) => Err(trail.fail(e).await),
     }
 }
 
@@ -116,7 +116,7 @@ fn build_reply(
         .accepted
         .conn
         .exporter
-        .export(EXPORTER_LABEL, Some(&report_id.0.0))
+        .export(std::str::from_utf8(EXPORTER_LABEL).unwrap_or_default(), &report_id.0.0)
         .map_err(Rejection::internal)?;
     let status = if snapshot.items.is_empty() { ReplyStatus::Empty } else { ReplyStatus::Answered };
     Ok(Reply {
@@ -129,7 +129,7 @@ fn build_reply(
         hash,
         channel: gw_proto::Hex(channel),
         status,
-        catalogue: gw_source::catalogue().version.clone(),
+        catalogue: app.catalogue.version().to_owned(),
         as_of: snapshot.as_of,
         items: snapshot.items.clone(),
     })

@@ -16,7 +16,7 @@ use crate::{
     documents::{Authorized, IdempotencyScope, Remembered},
     reject::{self, Rejection},
 };
-use gw_policy::{AccessRequest, Permit, Refusal, Uses, View};
+use gw_policy::{AccessRequest, At, Permit, Refusal, Uses, View};
 use gw_proto::{
     AuthzId, Digest, Dimension, Height, Hex, Purpose, Role, UnixMillis, Uscc,
     message::{Evidence, Opening, Request, Statement},
@@ -83,8 +83,8 @@ pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<P
     let documents = app.documents.find(&query.authorization_id).map_err(Rejection::internal)?.ok_or_else(missing)?;
     let opening = opening_of(app, &identified, &query)?;
 
-    let state = app.state.read();
-    let cursor = app.serving_cursor(&state)?;
+    let state = app.serving_state()?;
+    let cursor = state.cursor();
     let view = View::new(&state);
     identify::own_node(&view, &app.node, Role::Institution)?;
     let reserved = view
@@ -97,13 +97,12 @@ pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<P
         Uses::Available
     };
     let request = AccessRequest {
-        consortium: &app.genesis.consortium,
         statement: &documents.statement,
         evidence: &documents.evidence,
         opening: &opening,
         asker: &app.institution,
         uses,
-        answering_region: None,
+        at: At::Asker,
     };
     let permit = gw_policy::decide_authorization(&view, &request, app.clock.now(), cursor.time)
         .map_err(|r| refusal(&r))?;
@@ -150,19 +149,18 @@ fn fresh_opening(app: &App, identified: &IdentifiedOperator, query: &Query) -> R
 pub fn at_source(app: &App, caught_up: CaughtUp) -> Result<PermittedRequest, Rejection> {
     let AdmittedRequest { opened, quotas } = caught_up.into_admitted();
     let (accepted, node, request, request_leaf) = opened.into_parts();
-    let state = app.state.read();
-    let cursor = app.serving_cursor(&state)?;
+    let state = app.serving_state()?;
+    let cursor = state.cursor();
     let view = View::new(&state);
     let own = identify::own_node(&view, &app.node, Role::Source)?;
     let opening = &request.opening;
     let access = AccessRequest {
-        consortium: &app.genesis.consortium,
         statement: &request.statement,
         evidence: &request.evidence,
         opening,
         asker: &node.institution,
         uses: Uses::ReservedBy { asker: node.institution.clone(), report_id: opening.report_id },
-        answering_region: Some(own.region),
+        at: At::Source { region: own.region },
     };
     let permit = gw_policy::decide_authorization(&view, &access, app.clock.now(), cursor.time)
         .map_err(|r| refusal(&r))?;
@@ -183,12 +181,28 @@ pub fn check_upload(app: &App, statement: &Statement, evidence: &Evidence) -> Re
     if statement.not_after <= now {
         return Err(Rejection::new(reject::AUTHZ_EXPIRED, "`not_after` has passed"));
     }
-    let state = app.state.read();
-    app.serving_cursor(&state)?;
+    let state = app.serving_state()?;
     let view = View::new(&state);
     identify::own_node(&view, &app.node, Role::Institution)?;
     gw_policy::check_evidence(&view, statement, evidence, now).map_err(|r| refusal(&r))?;
-    gw_policy::check_caps(&view, statement).map_err(|r| refusal(&r))
+    check_caps(&view, statement)
+}
+
+/// What the ledger's rules would refuse anyway, said before a transaction is spent on it.
+fn check_caps(view: &View<'_>, statement: &Statement) -> Result<(), Rejection> {
+    let policy = view.policy().map_err(Rejection::internal)?;
+    let policy = policy.ok_or_else(|| Rejection::new(reject::STALE, "no policy on the ledger yet"))?;
+    let cap = policy.caps.of(statement.level);
+    if statement.max_uses > cap.max_uses {
+        let detail = format!("`max_uses` is {}, this evidence level has at most {}", statement.max_uses, cap.max_uses);
+        return Err(Rejection::new(reject::CAP, detail));
+    }
+    match statement.dimensions.iter().find(|d| !cap.dimensions.contains(d)) {
+        Some(d) => {
+            Err(Rejection::new(reject::CAP, format!("this evidence level does not allow the dimension `{}`", d.as_str())))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Policy's refusal as the peer sees it. A match without a wildcard: a new reason needs its row.

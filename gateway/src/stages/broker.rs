@@ -54,7 +54,7 @@ pub async fn ask_sources(app: &App, reserved: ReservedQuery) -> Result<Gathered,
     let ReservedQuery { permitted, trail, reservation } = reserved;
     match ask(app, &permitted, &reservation).await {
         Ok((parts, replies)) => Ok(Gathered { asked: Asked { permitted, reservation, parts, replies }, trail }),
-        Err(e) => Err(trail.fail(app, e).await),
+        Err(e) => Err(trail.fail(e).await),
     }
 }
 
@@ -135,7 +135,7 @@ impl RequestMaker for Maker<'_> {
         self.app.entropy.fill(&mut nonce).map_err(|e| failed(e.to_string(), false))?;
         // the source must at least have reached the block of the reservation
         let at = self.permitted.at;
-        let hash = self.app.state.read().block_hash(self.reservation.height).ok().flatten();
+        let hash = self.app.state.hash_at(self.reservation.height).ok().flatten();
         let (height, hash) = match hash {
             Some(hash) if self.reservation.height > at.height => (self.reservation.height, hash),
             _ => (at.height, at.hash),

@@ -10,7 +10,7 @@ use crate::{
     stages::authorize::PermittedRequest,
 };
 use gw_proto::{InstitutionId, ReportId, UnixMillis};
-use gw_source::Snapshot;
+use gw_source::{FetchLimits, Snapshot, SourceError};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -61,7 +61,7 @@ pub async fn snapshot(app: &App, recorded: RecordedRequest) -> Result<Fetched, R
     let RecordedRequest { permitted, trail } = recorded;
     match ask(app, &permitted).await {
         Ok(snapshot) => Ok(Fetched { permitted, trail, snapshot }),
-        Err(e) => Err(trail.fail(app, e).await),
+        Err(e) => Err(trail.fail(e).await),
     }
 }
 
@@ -74,7 +74,18 @@ async fn ask(app: &App, permitted: &PermittedRequest) -> Result<Arc<Snapshot>, R
     let source = app.source.as_ref().ok_or_else(|| Rejection::internal("no database is configured"))?;
     let left = permitted.accepted.budget.left(&*app.clock)?;
     let (subject, dimensions) = (opening.subject.clone(), opening.dimensions.clone());
-    let snapshot = source.fetch(subject, dimensions, left).await?;
+    // signing and tracing need time after it
+    let limits = FetchLimits::until(std::time::Instant::now() + left.mul_f32(0.7));
+    let snapshot = source.fetch(subject, dimensions, limits).await.map_err(source_rejection)?;
     let now = app.clock.now();
     app.snapshots.keep(key, permitted.permit.deadline().unwrap_or(now), snapshot, now)
+}
+
+/// The database's failure as the peer sees it: what it was stands in our own log only.
+fn source_rejection(e: SourceError) -> Rejection {
+    let problem = match e {
+        SourceError::Busy { .. } => reject::BUSY,
+        _ => reject::SOURCE_DOWN,
+    };
+    Rejection::new(problem, "the source's database is busy or does not answer as its mapping says").because(e)
 }

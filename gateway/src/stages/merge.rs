@@ -31,7 +31,7 @@ pub fn into_report(app: &App, gathered: Gathered) -> Result<Merged, Rejection> {
         operator_tag: opening.operator_tag,
         created: app.clock.now(),
         reserved_at: asked.reservation.height,
-        catalogue: gw_source::catalogue().version.clone(),
+        catalogue: app.catalogue.version().to_owned(),
         complete,
         parts: asked.parts.clone(),
         items: gw_proof::merge_items(asked.replies.iter().map(|r| &r.reply)),

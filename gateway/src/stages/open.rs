@@ -94,7 +94,7 @@ pub async fn reach_height(app: &App, admitted: AdmittedRequest) -> Result<Caught
             format!("this source is at height {}, the asker decided at {height}", app.state.cursor().height),
         ));
     }
-    let ours = app.state.read().block_hash(height).map_err(Rejection::internal)?;
+    let ours = app.state.hash_at(height).map_err(Rejection::internal)?;
     if ours.is_some_and(|h| h != hash) {
         tracing::error!(%height, "asker and source have different blocks at one height");
         return Err(Rejection::new(reject::LEDGER_ALARM, "asker and source have different blocks at this height"));

@@ -11,8 +11,8 @@ use crate::{
     app::App,
     reject::{self, Rejection},
 };
-use gw_journal::{Intent, IntentGuard, Outcome};
-use gw_proto::message::Opening;
+use gw_journal::{Intent, IntentGuard, Outcome, OutcomeStatus};
+use gw_proto::{message::Opening, record::Node};
 
 /// The journal's open entry of one query.
 pub struct Trail {
@@ -20,38 +20,37 @@ pub struct Trail {
 }
 
 impl Trail {
-    async fn begin(app: &App, accepted: &Accepted, kind: &str, peer: &str, opening: &Opening) -> Result<Self, Rejection> {
+    async fn begin(app: &App, accepted: &Accepted, kind: &str, peer: Option<&Node>, opening: &Opening) -> Result<Self, Rejection> {
         let intent = Intent {
-            at: app.clock.now(),
-            kind: kind.to_owned(),
-            trace_id: accepted.trace_id.clone(),
-            peer: peer.to_owned(),
-            authz_id: opening.authz_id,
-            report_id: opening.report_id,
-            subject_tag: app.tags.subject(&opening.subject),
-            operator_tag: opening.operator_tag,
-            purpose: opening.purpose,
+            asker: Some(peer.map_or_else(|| app.institution.clone(), |n| n.institution.clone())),
+            peer: peer.map(|n| n.id.clone()),
+            authz_id: Some(opening.authz_id),
+            report_id: Some(opening.report_id),
+            subject_tag: Some(app.tags.subject(&opening.subject)),
+            operator_tag: Some(opening.operator_tag),
+            purpose: Some(opening.purpose),
             dimensions: opening.dimensions.clone(),
+            height: Some(app.state.cursor().height),
+            trace_id: Some(accepted.trace_id.clone()),
+            ..Intent::new(kind, app.clock.now())
         };
         match app.journal.record_intent(intent).await {
             Ok(guard) => Ok(Self { guard }),
-            Err(e) if e.is_busy() => Err(Rejection::new(reject::BUSY, "the journal's queue is full").because(e)),
+            Err(e) if e.may_retry() => Err(Rejection::new(reject::BUSY, "the journal's queue is full").because(e)),
             Err(e) => Err(Rejection::internal(e)),
         }
     }
     /// Ends it well.
-    pub(super) async fn done(self, app: &App, status: &str) -> Result<(), Rejection> {
-        let outcome = Outcome { at: app.clock.now(), status: status.to_owned(), detail: String::new() };
-        self.guard.finish(outcome).await.map(|_| ()).map_err(Rejection::internal)
+    pub(super) async fn done(self, status: OutcomeStatus, code: &str) -> Result<(), Rejection> {
+        self.guard.finish(Outcome::new(status, code)).await.map(|_| ()).map_err(Rejection::internal)
     }
     /// Ends it with a refusal, which is handed on.
-    pub(super) async fn fail(self, app: &App, rejection: Rejection) -> Rejection {
-        let outcome = Outcome {
-            at: app.clock.now(),
-            status: "refused".to_owned(),
-            detail: rejection.problem.name.to_owned(),
+    pub(super) async fn fail(self, rejection: Rejection) -> Rejection {
+        let status = match rejection.problem.side {
+            reject::SideAtFault::Caller => OutcomeStatus::Refused,
+            reject::SideAtFault::Gateway | reject::SideAtFault::Upstream => OutcomeStatus::Failed,
         };
-        if let Err(e) = self.guard.finish(outcome).await {
+        if let Err(e) = self.guard.finish(Outcome::new(status, rejection.problem.name)).await {
             tracing::error!(error = %e, "the outcome of a refused query could not be recorded");
         }
         rejection
@@ -72,13 +71,13 @@ pub struct RecordedRequest {
 
 /// Before a use is reserved.
 pub async fn intent_to_ask(app: &App, permitted: PermittedQuery) -> Result<RecordedQuery, Rejection> {
-    let trail = Trail::begin(app, permitted.accepted(), "ask", permitted.identified.name(), &permitted.opening).await?;
+    let trail = Trail::begin(app, permitted.accepted(), "query", None, &permitted.opening).await?;
     Ok(RecordedQuery { permitted, trail })
 }
 
 /// Before the database is asked.
 pub async fn intent_to_answer(app: &App, permitted: PermittedRequest) -> Result<RecordedRequest, Rejection> {
-    let (peer, opening) = (permitted.node.id.as_str(), &permitted.request.opening);
-    let trail = Trail::begin(app, &permitted.accepted, "answer", peer, opening).await?;
+    let (node, opening) = (Some(&permitted.node), &permitted.request.opening);
+    let trail = Trail::begin(app, &permitted.accepted, "answer", node, opening).await?;
     Ok(RecordedRequest { permitted, trail })
 }

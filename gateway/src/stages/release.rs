@@ -25,14 +25,14 @@ pub async fn once_more(app: &App, fetched: Fetched) -> Result<Released, Rejectio
     let Fetched { permitted, trail, snapshot } = fetched;
     match look(app, &permitted) {
         Ok((height, hash)) => Ok(Released { permitted, trail, snapshot, height, hash }),
-        Err(e) => Err(trail.fail(app, e).await),
+        Err(e) => Err(trail.fail(e).await),
     }
 }
 
 fn look(app: &App, permitted: &PermittedRequest) -> Result<(Height, Digest), Rejection> {
-    let state = app.state.read();
-    let cursor = app.serving_cursor(&state)?;
-    gw_policy::decide_release(&View::new(&state), &permitted.permit, app.clock.now(), cursor.time)
+    let state = app.serving_state()?;
+    let cursor = state.cursor();
+    gw_policy::decide_release(&View::new(&state), &permitted.permit)
         .map_err(|r| refusal(&r))?;
     Ok((cursor.height, cursor.hash))
 }

@@ -25,7 +25,7 @@ pub async fn one_use(app: &App, recorded: RecordedQuery) -> Result<ReservedQuery
     let RecordedQuery { permitted, trail } = recorded;
     match reserve(app, &permitted).await {
         Ok(reservation) => Ok(ReservedQuery { permitted, trail, reservation }),
-        Err(e) => Err(trail.fail(app, e).await),
+        Err(e) => Err(trail.fail(e).await),
     }
 }
 

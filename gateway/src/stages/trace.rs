@@ -10,6 +10,7 @@ use super::{
     merge::Merged,
 };
 use crate::{app::App, outbox_worker, reject::Rejection};
+use gw_journal::OutcomeStatus;
 use gw_proto::{
     message::{DeliveredOutcome, Delivery, ReplyStatus, SignedReply, VERSION},
     record::{Side, Trace, TraceStatus},
@@ -68,18 +69,19 @@ pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> 
         outcomes: outcomes.clone(),
     };
     if let Err(e) = outbox_worker::keep(app, traces.collect(), delivery).await {
-        return Err(trail.fail(app, e).await);
+        return Err(trail.fail(e).await);
     }
-    trail.done(app, if report.complete { "answered" } else { "answered-in-part" }).await?;
+    let status = if report.complete { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+    trail.done(status, "reported").await?;
     Ok(TracedQuery { asked, report })
 }
 
 /// The source's side.
 pub async fn answered(app: &App, signed: SignedReplyAndTrail) -> Result<TracedReply, Rejection> {
     let SignedReplyAndTrail { permitted, trail, message } = signed;
-    let (status, word) = match message.reply.status {
-        ReplyStatus::Answered => (TraceStatus::Answered, "answered"),
-        ReplyStatus::Empty => (TraceStatus::Empty, "empty"),
+    let (status, outcome) = match message.reply.status {
+        ReplyStatus::Answered => (TraceStatus::Answered, OutcomeStatus::Done),
+        ReplyStatus::Empty => (TraceStatus::Empty, OutcomeStatus::Empty),
     };
     let reply_leaf = message.proof.leaf_hash();
     let asker = permitted.node.institution.clone();
@@ -102,8 +104,8 @@ pub async fn answered(app: &App, signed: SignedReplyAndTrail) -> Result<TracedRe
         outcomes: vec![DeliveredOutcome { source: app.node.clone(), status, reply_leaf }],
     };
     if let Err(e) = outbox_worker::keep(app, vec![trace], delivery).await {
-        return Err(trail.fail(app, e).await);
+        return Err(trail.fail(e).await);
     }
-    trail.done(app, word).await?;
+    trail.done(outcome, "replied").await?;
     Ok(TracedReply { message, quotas: permitted.quotas })
 }
