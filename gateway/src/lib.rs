@@ -1,1 +1,3 @@
 //! xinguan
+
+pub mod signing;

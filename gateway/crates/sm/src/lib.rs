@@ -1,7 +1,11 @@
 //! SM algorithms, certificates and the TLS providers.
 //!
 //! [`sig`]: signatures on messages by either scheme; what the rest of the gateway uses.
+//! [`cert`]: certificates and revocation lists, built and verified.
 
+pub mod cert;
 pub mod sig;
+#[cfg(test)]
+mod testpki;
 
 pub use sig::{KeyPair, SigError, message_digest, verify, verify_digest};
