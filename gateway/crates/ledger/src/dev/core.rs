@@ -20,7 +20,7 @@ use gw_sm::KeyPair;
 use gw_store::Disk;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{Notify, watch};
 
@@ -48,13 +48,12 @@ struct State {
     /// header of block 0, and of the last block as it was sealed
     first: BlockHeader,
     last: BlockHeader,
-    made: Option<Instant>,
 }
 
 /// What became of a transaction.
 pub(super) enum Fate {
     Waiting,
-    InBlock(u64),
+    InBlock,
     Gone,
 }
 
@@ -101,7 +100,6 @@ impl DevLedger {
             sealers,
             faults: Faults::default(),
             first,
-            made: None,
             last,
         };
         let head = watch::Sender::new(Height(state.last.number));
@@ -196,22 +194,11 @@ impl DevLedger {
         let hashes: Vec<Digest> = waiting.iter().map(|w| w.hash).collect();
         state.index.add(&block, &hashes, span);
         state.pool.remove(waiting.len());
-        state.made = Some(self.clock.instant());
         tracing::debug!(number, transactions = waiting.len(), "development ledger: block");
         state.last = block.header;
         drop(guard);
         self.head.send_replace(Height(number));
         Ok(Some(Height(number)))
-    }
-
-    /// How long until the next block may be made; `None` while nothing waits.
-    pub fn due_in(&self) -> Option<Duration> {
-        let state = self.lock();
-        if state.pool.len() == 0 {
-            return None;
-        }
-        let since = state.made.map(|m| self.clock.instant().saturating_duration_since(m));
-        Some(since.map_or(Duration::ZERO, |s| self.config.block_interval.saturating_sub(s)))
     }
 
     /// A block; `None` if there is none of that number.
@@ -221,12 +208,7 @@ impl DevLedger {
             if number.0 == 0 {
                 let header = state.first.clone();
                 let none = (Vec::new(), Vec::new(), Vec::new());
-                return Ok(Some(Block {
-                    header,
-                    transactions: none.0,
-                    imported: none.1,
-                    receipts: none.2,
-                }));
+                return Ok(Some(Block { header, transactions: none.0, imported: none.1, receipts: none.2 }));
             }
             let Some(span) = state.index.span(number.0) else { return Ok(None) };
             (state.log.read(span)?, state.faults.clone())
@@ -261,7 +243,7 @@ impl DevLedger {
     pub(super) fn fate_of(&self, hash: &Digest) -> Fate {
         let state = self.lock();
         match state.index.place_of(hash) {
-            Some((number, _)) => Fate::InBlock(number),
+            Some(_) => Fate::InBlock,
             None if state.pool.holds(hash) => Fate::Waiting,
             None => Fate::Gone,
         }

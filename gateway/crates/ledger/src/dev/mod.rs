@@ -36,7 +36,7 @@ pub use admit::Refusal;
 pub use client::{Client, ListedClient, Submitters};
 pub use genesis::{Names, genesis};
 pub use limits::Rate;
-pub use seal::Faults;
+pub use seal::{Change, Faults};
 pub use serve::serve;
 
 use gw_proto::{

@@ -3,11 +3,7 @@
 //! Parameters stand in an array: group, node, then the method's own. The node is empty or [`NAME`]. A trailing
 //! flag that is absent is false, as in FISCO. Batches are not supported.
 
-use super::{
-    Block, Client, DevError, DevLedger, NAME, Refusal,
-    core::Fate,
-    shapes,
-};
+use super::{Block, Client, DevError, DevLedger, NAME, Refusal, core::Fate, shapes};
 use gw_proto::{Height, canon::Digest, tars::MAX_TRANSACTION_BYTES};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -133,7 +129,10 @@ fn parse_call(group: &str, method: &str, params: &[Value]) -> Result<Call, RpcEr
     };
     // FISCO: a wrong group has no node
     if p.text(0)? != group || !matches!(p.text(1)?, "" | NAME) {
-        return Err(error(NO_NODE, format!("no such group and node; this is {NAME}, its group is `{group}`")));
+        return Err(error(
+            NO_NODE,
+            format!("no such group and node; this is {NAME}, its group is `{group}`"),
+        ));
     }
     Ok(call)
 }
@@ -251,7 +250,7 @@ async fn send(
     loop {
         head.mark_unchanged();
         match ledger.fate_of(&hash) {
-            Fate::InBlock(_) => {
+            Fate::InBlock => {
                 let ledger = ledger.clone();
                 return blocking(move || {
                     let (block, at) = block_of(&ledger, &hash)?;

@@ -87,10 +87,8 @@ pub(super) fn seal(
 ) -> Result<Block, DevError> {
     let number = parent.number.saturating_add(1);
     let failed = |what: String| DevError::Block { number, what };
-    let receipts = waiting
-        .iter()
-        .map(|w| receipt(&w.tx, number, faults.status))
-        .collect::<Result<Vec<_>, _>>()?;
+    let receipts =
+        waiting.iter().map(|w| receipt(&w.tx, number, faults.status)).collect::<Result<Vec<_>, _>>()?;
     let (mut tx_hashes, mut receipt_hashes, mut gas) = (Vec::new(), Vec::new(), 0u64);
     for (w, r) in waiting.iter().zip(&receipts) {
         tx_hashes.push(w.hash);

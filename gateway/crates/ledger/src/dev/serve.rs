@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -81,20 +81,20 @@ async fn produce(ledger: Arc<DevLedger>, stop: CancellationToken) {
         () = stop.cancelled() => return,
         one = ledger.producer.lock() => one,
     };
-    let mut failing = false;
+    let (mut last, mut failing) = (None::<Instant>, false);
     loop {
         let turn = async {
-            match ledger.due_in() {
-                None => ledger.work.notified().await,
-                Some(wait) => sleep(if failing { wait.max(PAUSE) } else { wait }).await,
+            while ledger.waiting() == 0 {
+                ledger.work.notified().await;
+            }
+            if let Some(last) = last {
+                let pace = ledger.config().block_interval;
+                sleep_until(last + if failing { pace.max(PAUSE) } else { pace }).await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = turn => {}
-        }
-        if ledger.due_in() != Some(Duration::ZERO) {
-            continue;
         }
         let maker = ledger.clone();
         match tokio::task::spawn_blocking(move || maker.make_block()).await {
@@ -107,6 +107,7 @@ async fn produce(ledger: Arc<DevLedger>, stop: CancellationToken) {
             }
             Err(_) => return, // the runtime is stopping
         }
+        last = Some(Instant::now());
     }
 }
 
@@ -173,7 +174,10 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "this is a development ledger; POST JSON-RPC 2.0 to it\n");
+        return plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this is a development ledger; POST JSON-RPC 2.0 to it\n",
+        );
     }
     let body = Limited::new(request.into_body(), MAX_BODY).collect();
     match timeout(ledger.config().read_wait, body).await {
