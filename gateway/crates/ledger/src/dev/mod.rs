@@ -30,6 +30,8 @@ mod seal;
 mod serve;
 mod shapes;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::DevLedger;
 pub use admit::Refusal;
@@ -159,7 +161,7 @@ pub enum DevError {
         what: String,
     },
     /// A hash cannot be computed.
-    #[error("hash")]
+    #[error("a hash of the block cannot be computed")]
     Fisco(#[from] FiscoError),
     /// Listening failed.
     #[error("development ledger cannot accept connections")]

@@ -7,7 +7,10 @@ use super::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -178,6 +181,10 @@ async fn respond(
             StatusCode::METHOD_NOT_ALLOWED,
             "this is a development ledger; POST JSON-RPC 2.0 to it\n",
         );
+    }
+    let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > MAX_BODY {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"); // before any of it is read
     }
     let body = Limited::new(request.into_body(), MAX_BODY).collect();
     match timeout(ledger.config().read_wait, body).await {
