@@ -1,1 +1,5 @@
 //! gw-ledger
+
+#[cfg(feature = "dev")]
+pub mod dev;
+pub mod tx;
