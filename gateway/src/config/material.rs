@@ -4,7 +4,7 @@
 
 use super::{Config, Problem};
 use gw_proto::genesis::Genesis;
-use gw_sm::cert;
+use gw_sm::{cert, tls::Trust};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::path::{Path, PathBuf};
 
@@ -15,26 +15,17 @@ const MAX_GENESIS_BYTES: usize = 256 * 1024;
 /// PEM takes a third more than the list itself.
 const MAX_CRL_BYTES: usize = 2 * cert::MAX_CRL;
 
-/// Roots and revocation lists of one listener or of dialling.
-#[derive(Debug, Clone, Default)]
-pub struct TrustMaterial {
-    /// not empty
-    pub roots: Vec<CertificateDer<'static>>,
-    /// empty: nothing is revoked by CRL
-    pub crls: Vec<CertificateRevocationListDer<'static>>,
-}
-
 /// Everything read. Each certificate and list parses; whether it is in date is `doctor`'s to say.
 #[derive(Debug, Clone)]
 pub struct Material {
     /// the pinned trust root
     pub genesis: Genesis,
     /// for the MAN, both directions
-    pub man: TrustMaterial,
+    pub man: Trust,
     /// for the bank listener
-    pub bank: Option<TrustMaterial>,
+    pub bank: Option<Trust>,
     /// for the admin listener
-    pub admin: TrustMaterial,
+    pub admin: Trust,
     /// for `https` ledger endpoints
     pub ledger_roots: Vec<CertificateDer<'static>>,
     /// the node CA certificate first, then intermediates
@@ -114,8 +105,8 @@ fn trust(
     roots: &Path,
     crl_key: &str,
     crl: &[PathBuf],
-) -> TrustMaterial {
-    TrustMaterial { roots: certificates(problems, roots_key, roots), crls: crls(problems, crl_key, crl) }
+) -> Trust {
+    Trust { roots: certificates(problems, roots_key, roots), crls: crls(problems, crl_key, crl) }
 }
 
 fn certificates(problems: &mut Vec<Problem>, key: &str, path: &Path) -> Vec<CertificateDer<'static>> {

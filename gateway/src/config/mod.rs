@@ -12,7 +12,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-pub use material::{Material, TrustMaterial};
+pub use gw_sm::tls::Profile as TlsProfile;
+pub use material::Material;
 
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
 use std::{
@@ -214,25 +215,6 @@ pub struct Identity {
     pub tls_lifetime: Duration,
     /// names besides `<node-id>.xinguan.internal`
     pub extra_names: Vec<HostName>,
-}
-
-/// A TLS profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsProfile {
-    /// RFC 8998: SM2, SM3, SM4-GCM
-    Sm,
-    /// P-256, SHA-256, AES-GCM
-    International,
-}
-
-impl TlsProfile {
-    /// The name in files and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sm => "sm",
-            Self::International => "international",
-        }
-    }
 }
 
 /// `[listen]`

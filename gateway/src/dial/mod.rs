@@ -6,11 +6,14 @@
 
 mod connect;
 mod pool;
+#[cfg(test)]
+mod tests;
 
-use crate::{config::TlsProfile, listen::ExporterHandle};
+use crate::listen::ExporterHandle;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use gw_proto::{Digest, NodeId};
+use gw_proto::{Clock, Digest, NodeId};
+use gw_sm::tls::{Profile, TlsError, TlsIdentity, Trust};
 use http::{HeaderMap, StatusCode};
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +27,18 @@ pub fn server_name(node: &NodeId) -> String {
 
 /// The client's TLS configuration. A replacement (new own certificate, new CRL) retires pooled connections.
 pub type ClientTls = Arc<ArcSwap<rustls::ClientConfig>>;
+
+/// The TLS configuration for dialling: HTTP/2 only, dates judged by `clock`.
+pub fn client_tls(
+    profile: Profile,
+    identity: &TlsIdentity,
+    trust: &Trust,
+    clock: Arc<dyn Clock>,
+) -> Result<rustls::ClientConfig, TlsError> {
+    let mut config = gw_sm::tls::client_config(profile, identity, trust, &[b"h2"])?;
+    config.time_provider = gw_sm::tls::time_provider(clock);
+    Ok(config)
+}
 
 /// Whether a TLS key (SM3 of its SubjectPublicKeyInfo) is the node's, as the verified ledger says now.
 pub type Allowed = Arc<dyn Fn(&NodeId, &Digest) -> bool + Send + Sync>;
@@ -169,8 +184,6 @@ impl DialError {
 /// Bounds of dialling.
 #[derive(Debug, Clone)]
 pub struct DialOptions {
-    /// profile, for logs
-    pub profile: TlsProfile,
     /// one TCP connection
     pub connect_timeout: Duration,
     /// one TLS handshake
@@ -184,7 +197,6 @@ pub struct DialOptions {
 impl Default for DialOptions {
     fn default() -> Self {
         Self {
-            profile: TlsProfile::Sm,
             // the MAN's round trip is milliseconds: a second says "down", the query can still ask others
             connect_timeout: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(2),

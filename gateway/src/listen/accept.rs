@@ -6,9 +6,10 @@ use super::{
     connection::{self, Tracked},
     handshake_failure,
 };
-use crate::config::{Listen, ListenLimits, TlsProfile};
+use crate::config::{Listen, ListenLimits};
 use axum::Router;
 use gw_proto::Clock;
+use gw_sm::tls::Profile;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -39,7 +40,7 @@ pub struct Server {
 #[derive(Clone)]
 struct Ctx {
     kind: ListenerKind,
-    profile: TlsProfile,
+    profile: Profile,
     limits: Arc<ListenLimits>,
     tls: ServerTls,
     clock: Arc<dyn Clock>,
@@ -149,7 +150,11 @@ async fn one(
     metrics::counter!("xinguan_connections_total", "listener" => listener).increment(1);
     let open = metrics::gauge!("xinguan_connections_open", "listener" => listener);
     open.increment(1.0);
+    // what its streams still do ends with the connection
+    let executor = Tracked { tasks: executor.tasks, kill: executor.kill.child_token() };
+    let streams = executor.kill.clone().drop_guard();
     let end = connection::serve(io, info, router, ctx.limits.clone(), executor, drain).await;
+    drop(streams);
     open.decrement(1.0);
     metrics::counter!("xinguan_connections_ended_total", "listener" => listener, "how" => end.as_str())
         .increment(1);

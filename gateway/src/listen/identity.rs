@@ -9,6 +9,7 @@ use gw_proto::{NodeId, UnixMillis, record::TlsBinding};
 use gw_sm::{
     KeyPair,
     cert::{CertError, CertInfo, CertKind, CertSpec, Issuer, Subject, build_cert, parse_cert},
+    tls::TlsIdentity,
 };
 use hsm_api::{Entropy, HsmError, Signer};
 use rustls_pki_types::CertificateDer;
@@ -54,20 +55,12 @@ pub enum IdentityError {
 }
 
 /// A fresh TLS key and its certificate.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct MadeIdentity {
-    /// TLS certificate, node CA certificate, intermediates
-    pub chain: Vec<CertificateDer<'static>>,
-    /// the private key; in memory only
-    pub key: Arc<KeyPair>,
+    /// chain (TLS certificate, node CA certificate, intermediates) and the key, which is in memory only
+    pub tls: TlsIdentity,
     /// for the TLS-binding record
     pub binding: TlsBinding,
-}
-
-impl std::fmt::Debug for MadeIdentity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MadeIdentity").field("binding", &self.binding).finish_non_exhaustive()
-    }
 }
 
 /// What an identity is made from.
@@ -106,7 +99,7 @@ pub fn make(
     let binding = TlsBinding { spki: made.spki, not_before: made.not_before, not_after: made.not_after };
     let mut chain = vec![CertificateDer::from(der)];
     chain.extend_from_slice(request.node_ca_chain);
-    Ok(MadeIdentity { chain, key: Arc::new(key), binding })
+    Ok(MadeIdentity { tls: TlsIdentity { chain, key: Arc::new(key) }, binding })
 }
 
 fn validity(

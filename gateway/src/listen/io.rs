@@ -56,27 +56,27 @@ impl std::fmt::Debug for ExporterHandle {
 
 impl ExporterHandle {
     /// 32 bytes that both ends of this connection, and nobody else, can compute.
-    pub fn export(&self, label: &str, context: &[u8]) -> Result<[u8; 32], ExportError> {
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<[u8; 32], ExportError> {
         match &self.0 {
             Source::Tls(shared) => {
                 let out = [0u8; 32];
                 let exported = match &*lock(shared) {
                     Slot::Live(stream) => match &**stream {
                         TlsStream::Client(s) => {
-                            s.get_ref().1.export_keying_material(out, label.as_bytes(), Some(context))
+                            s.get_ref().1.export_keying_material(out, label, Some(context))
                         }
                         TlsStream::Server(s) => {
-                            s.get_ref().1.export_keying_material(out, label.as_bytes(), Some(context))
+                            s.get_ref().1.export_keying_material(out, label, Some(context))
                         }
                     },
-                    Slot::Closed(tls) => tls.export_keying_material(out, label.as_bytes(), Some(context)),
+                    Slot::Closed(tls) => tls.export_keying_material(out, label, Some(context)),
                     Slot::Empty => return Err(ExportError("it is gone".to_owned())),
                 };
                 exported.map_err(|e| ExportError(e.to_string()))
             }
             #[cfg(test)]
             Source::Fixed(secret) => {
-                Ok(gw_proto::sm3(&[secret.as_slice(), label.as_bytes(), context].concat()).0)
+                Ok(gw_proto::sm3(&[secret.as_slice(), label, context].concat()).0)
             }
         }
     }

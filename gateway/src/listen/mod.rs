@@ -17,6 +17,10 @@ pub mod identity;
 mod io;
 mod peer;
 mod reason;
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use accept::{ListenError, Server};
 pub use body::{BodyError, collect};
@@ -26,13 +30,25 @@ pub(crate) use io::SharedIo;
 pub use peer::{PeerCert, PeerCertError};
 pub(crate) use reason::handshake_failure;
 
-use crate::config::TlsProfile;
 use arc_swap::ArcSwap;
-use gw_proto::UnixMillis;
+use gw_proto::{Clock, UnixMillis};
+use gw_sm::tls::{Profile, TlsError, TlsIdentity, Trust};
 use std::{net::SocketAddr, sync::Arc};
 
 /// The server's TLS configuration; replacing it affects new handshakes only.
 pub type ServerTls = Arc<ArcSwap<rustls::ServerConfig>>;
+
+/// A listener's TLS configuration: HTTP/2 preferred, dates judged by `clock`.
+pub fn server_tls(
+    profile: Profile,
+    identity: &TlsIdentity,
+    trust: &Trust,
+    clock: Arc<dyn Clock>,
+) -> Result<rustls::ServerConfig, TlsError> {
+    let mut config = gw_sm::tls::server_config(profile, identity, trust, &[b"h2", b"http/1.1"])?;
+    config.time_provider = gw_sm::tls::time_provider(clock);
+    Ok(config)
+}
 
 /// Which listener a request came in on. Never decides rights alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +82,7 @@ pub struct ConnInfo {
     /// the client's certificate: chain, dates and revocation were checked at the handshake
     pub cert: Arc<PeerCert>,
     /// how it is protected
-    pub profile: TlsProfile,
+    pub profile: Profile,
     /// channel binding
     pub exporter: ExporterHandle,
     /// when the handshake was finished

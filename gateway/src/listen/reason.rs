@@ -1,5 +1,6 @@
 //! Why a handshake failed, as one of a few words: a metric's label must not be the attacker's to choose.
 
+use gw_sm::cert::CertError;
 use rustls::{CertificateError, Error as Tls};
 use std::io;
 
@@ -39,6 +40,12 @@ fn certificate(why: &CertificateError) -> &'static str {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "wrong-usage",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "wrong-name",
         CertificateError::BadSignature => "bad-signature",
+        // what gw-sm checks beyond rustls' words
+        CertificateError::Other(other) => match other.0.downcast_ref() {
+            Some(CertError::WrongUsage(_)) => "wrong-usage",
+            Some(CertError::WrongCurve | CertError::BadKey) => "wrong-curve",
+            _ => "bad-certificate",
+        },
         _ => "bad-certificate",
     }
 }

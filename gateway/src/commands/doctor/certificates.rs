@@ -1,9 +1,12 @@
 //! Dates of certificates and revocation lists, and the node key's chain.
 
 use super::{Finding, Status};
-use crate::config::{Config, Material, TrustMaterial};
+use crate::config::{Config, Material};
 use gw_proto::UnixMillis;
-use gw_sm::cert::{self, CertError, Crl, Expect};
+use gw_sm::{
+    cert::{self, CertError, Crl, Expect},
+    tls::Trust,
+};
 use std::time::Duration;
 
 const CHECK: &str = "certificate";
@@ -45,7 +48,7 @@ fn node_ca(material: &Material, now: UnixMillis) -> Finding {
     }
 }
 
-fn set(name: &str, trust: &TrustMaterial, now: UnixMillis) -> Vec<Finding> {
+fn set(name: &str, trust: &Trust, now: UnixMillis) -> Vec<Finding> {
     let roots = trust.roots.iter().map(|c| root(&format!("{name}_roots"), c, now));
     let crls = trust.crls.iter().enumerate().map(|(i, c)| crl(&format!("{name}_crl, list {}", i + 1), c, now));
     roots.chain(crls).collect()
