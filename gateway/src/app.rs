@@ -22,7 +22,7 @@ use gw_source::{BlockingSource, Catalogue};
 use gw_proto::{
     Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record, report::InclusionProof,
 };
-use hsm_api::Entropy;
+use hsm_api::{Entropy, Signer};
 use std::{
     collections::HashMap,
     sync::{
@@ -68,6 +68,8 @@ pub struct App {
     pub submitter: Submitter,
     /// the ledger's endpoints, for proofs
     pub ledgers: Vec<Arc<dyn Ledger>>,
+    /// the node key itself: certifies new TLS keys, off the runtime's threads
+    pub node_signer: Arc<dyn Signer>,
     /// signs leaves and batches
     pub signer: BatchSigner,
     /// intents and outcomes

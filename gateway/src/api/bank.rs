@@ -47,28 +47,38 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 )]
 struct Document;
 
-/// The router and its document.
-pub fn router(app: Arc<App>) -> (axum::Router, utoipa::openapi::OpenApi) {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(upload_authorization))
         .routes(routes!(show_authorization))
         .routes(routes!(revoke_authorization))
         .routes(routes!(ask_report))
         .routes(routes!(list_traces))
         .routes(routes!(show_catalogue))
-        .split_for_parts();
-    let page = document.clone();
-    let router = router
-        .route("/openapi.json", axum::routing::get(move |s, r| show_document(s, r, page.clone())))
+}
+
+/// The OpenAPI 3.1 document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
+/// The router.
+pub fn router(app: Arc<App>) -> axum::Router {
+    let (router, document) = documented().split_for_parts();
+    router
+        .route("/openapi.json", axum::routing::get(move |s, r| show_document(s, r, document.clone())))
         .route("/problems", axum::routing::get(show_problems))
         .fallback(not_found)
-        .with_state(app);
-    (router, document)
+        .with_state(app)
 }
 
 fn bounds(app: &App) -> Bounds {
-    let l = &app.config.listen.bank_limits();
-    Bounds { body_bytes: l.body_bytes, body_time: l.body_timeout, budget: app.config.query.budget }
+    let l = app.config.listen.bank.as_ref().map(|l| &l.limits);
+    Bounds {
+        body_bytes: l.map_or(64 * 1024, |l| l.body_bytes),
+        body_time: l.map_or(Duration::from_secs(5), |l| l.body_timeout),
+        budget: app.config.query.budget,
+    }
 }
 
 fn operator(app: &App, accepted: Accepted, role: OperatorRole) -> Result<identify::IdentifiedOperator, Rejection> {
