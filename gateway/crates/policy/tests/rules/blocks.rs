@@ -347,7 +347,7 @@ fn what_is_over_is_forgotten() {
     for _ in 0..200 {
         w.apply(Vec::new());
     }
-    let digests = |w: &World| w.height().0 as usize;
+    let digests = |w: &World| usize::try_from(w.height().0).unwrap();
     let empty = w.state.len() - digests(&w);
     let s = message::Statement { max_uses: 5, ..statement(1) };
     assert_eq!(w.one("bank-a-1", authorization(&s)), Fate::Accepted);
