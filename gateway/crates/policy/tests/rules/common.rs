@@ -259,6 +259,6 @@ pub(crate) fn trace(
     source: &str,
     status: TraceStatus,
 ) -> Trace {
-    let reply_leaf = (status == TraceStatus::Answered).then(|| Hex([8; 32]));
+    let reply_leaf = (status == TraceStatus::Answered).then_some(Hex([8; 32]));
     Trace { asker: inst(asker), report_id, side, source: node(source), status, reply_leaf }
 }

@@ -10,6 +10,8 @@ mod fates;
 #[cfg(test)]
 mod fates_of_uses;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod writers;
