@@ -9,5 +9,7 @@ pub mod sig;
 #[cfg(test)]
 mod testpki;
 pub mod tls;
+#[cfg(test)]
+mod vectors;
 
 pub use sig::{KeyPair, SigError, message_digest, verify, verify_digest};

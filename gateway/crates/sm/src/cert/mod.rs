@@ -14,6 +14,8 @@ mod algs;
 mod build;
 mod crl;
 mod names;
+#[cfg(test)]
+mod openssl_tests;
 mod parse;
 mod pem;
 #[cfg(test)]

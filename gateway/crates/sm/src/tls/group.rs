@@ -60,6 +60,33 @@ impl ActiveKeyExchange for Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{fixed, vector};
+
+    /// GB/T 32918.5 Annex B: V = [tB](PA + [x̄1]RA) with tB = dB + x̄2·rB. The standard's exchange is not ours, its
+    /// last step is: a secret times the peer's point.
+    #[test]
+    fn the_standards_point() {
+        use sm2::elliptic_curve::PrimeField as _;
+        let scalar = |bytes: [u8; 32]| sm2::Scalar::from_repr(bytes.into()).unwrap();
+        // x̄ = 2^127 + (x & (2^127 - 1))
+        let bar = |name: &str| {
+            let mut x: [u8; 32] = fixed::<64>(name)[..32].try_into().unwrap();
+            x[..16].fill(0);
+            x[16] |= 0x80;
+            scalar(x)
+        };
+        let point = |name: &str| {
+            let sec1 = [&[4u8][..], &vector(name)].concat();
+            sm2::PublicKey::from_sec1_bytes(&sec1).unwrap().to_projective()
+        };
+        let secret = scalar(fixed("kx.db")) + bar("kx.rb") * scalar(fixed("kx.rb_secret"));
+        let peer = point("kx.pa") + point("kx.ra") * bar("kx.ra");
+        let peer = sm2::PublicKey::from_affine(peer.to_affine()).unwrap();
+        let secret = sm2::SecretKey::from_slice(&secret.to_repr()).unwrap();
+        let ours = Box::new(Exchange { secret, public: Vec::new() });
+        let shared = ours.complete(peer.to_sec1_point(false).as_bytes()).unwrap();
+        assert_eq!(shared.secret_bytes(), &vector("kx.v")[..32]);
+    }
 
     #[test]
     fn both_sides_agree_and_bad_shares_are_refused() {

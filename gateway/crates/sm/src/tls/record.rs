@@ -95,3 +95,26 @@ impl MessageDecrypter for Direction {
         message.into_tls13_unpadded_message()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{fixed, vector};
+
+    /// RFC 8998, Appendix A.1.
+    #[test]
+    fn the_rfcs_example() {
+        let cipher = Cipher::new_from_slice(&vector("gcm.key")).unwrap();
+        let nonce = Array(fixed::<12>("gcm.nonce"));
+        let mut text = vector("gcm.plain");
+        let tag =
+            cipher.encrypt_inout_detached(&nonce, &vector("gcm.aad"), text.as_mut_slice().into()).unwrap();
+        assert_eq!(text, vector("gcm.cipher"));
+        assert_eq!(tag[..], vector("gcm.tag"));
+        cipher.decrypt_inout_detached(&nonce, &vector("gcm.aad"), text.as_mut_slice().into(), &tag).unwrap();
+        assert_eq!(text, vector("gcm.plain"));
+        let mut text = vector("gcm.cipher");
+        let aad = &vector("gcm.aad")[1..];
+        assert!(cipher.decrypt_inout_detached(&nonce, aad, text.as_mut_slice().into(), &tag).is_err());
+    }
+}

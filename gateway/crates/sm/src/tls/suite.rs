@@ -130,15 +130,42 @@ impl tls_hmac::Key for HmacKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::vector;
     use rustls::crypto::tls13::Hkdf as _;
 
     /// Secrets are wiped because these types wipe themselves: stops compiling if a feature gets lost.
     #[test]
     fn secret_holders_wipe_themselves() {
         fn wipes<T: zeroize::ZeroizeOnDrop>() {}
+        // Hmac<Sm3> is made of Sm3's states
         wipes::<sm3::Sm3>();
         wipes::<sm4::Sm4>();
+        wipes::<crate::tls::record::Cipher>();
         wipes::<sm2::SecretKey>();
+    }
+
+    #[test]
+    fn hmac_sm3_vectors() {
+        for i in 1..=4 {
+            let part = |name: &str| vector(&format!("hmac.{i}.{name}"));
+            let key = tls_hmac::Hmac::with_key(&HmacSm3, &part("key"));
+            assert_eq!(key.sign(&[&part("data")]).as_ref(), part("tag"));
+            // in pieces
+            let data = part("data");
+            let (a, b) = data.split_at(7);
+            assert_eq!(key.sign_concat(a, &[b], &[]).as_ref(), part("tag"));
+        }
+    }
+
+    #[test]
+    fn hkdf_vectors() {
+        for i in 1..=2 {
+            let part = |name: &str| vector(&format!("hkdf.{i}.{name}"));
+            let expander = HkdfUsingHmac(&HmacSm3).extract_from_secret(Some(&part("salt")), &part("input"));
+            let mut out = vec![0; part("output").len()];
+            expander.expand_slice(&[&part("info")], &mut out).unwrap();
+            assert_eq!(out, part("output"));
+        }
     }
 
     /// HKDF (RFC 5869) over HMAC-SM3, recomputed from its definition.

@@ -60,7 +60,10 @@ pub(super) fn configs(profile: Profile, pki: &Pki) -> (ServerConfig, ClientConfi
     (server, client)
 }
 
-/// A handshake's end: both connections, or the error of the side that found it and what the other made of it.
+/// What each side made of it: (server, client).
+type Refusal = (Option<rustls::Error>, Option<rustls::Error>);
+
+/// Two ends.
 pub(super) struct Pair {
     pub(super) client: ClientConnection,
     pub(super) server: ServerConnection,
@@ -91,8 +94,8 @@ impl Pair {
             server: ServerConnection::new(server.clone()).unwrap(),
         }
     }
-    /// Until nothing moves. The error names the side that refused: (server, client).
-    pub(super) fn settle(&mut self) -> Result<(), (Option<rustls::Error>, Option<rustls::Error>)> {
+    /// Carries bytes to and fro until nothing moves.
+    pub(super) fn settle(&mut self) -> Result<(), Box<Refusal>> {
         loop {
             let up = carry(&mut self.client, &mut self.server);
             // an alert still goes out
@@ -102,9 +105,9 @@ impl Pair {
                 (Ok(_), Ok(_)) => {}
                 (Ok(_), Err(client)) => {
                     let server = carry(&mut self.client, &mut self.server).err();
-                    return Err((server, Some(client)));
+                    return Err(Box::new((server, Some(client))));
                 }
-                (Err(server), down) => return Err((Some(server), down.err())),
+                (Err(server), down) => return Err(Box::new((Some(server), down.err()))),
             }
         }
     }

@@ -14,7 +14,7 @@ use rustls::{
 /// What the server found wrong with the client.
 fn by_server(server: &ServerConfig, client: &ClientConfig) -> Error {
     let mut pair = Pair::new(&Arc::new(server.clone()), &Arc::new(client.clone()), HOST);
-    let (server, client) = pair.settle().unwrap_err();
+    let (server, client) = *pair.settle().unwrap_err();
     assert!(matches!(client, None | Some(Error::AlertReceived(_))), "{client:?}");
     server.unwrap()
 }
@@ -22,7 +22,7 @@ fn by_server(server: &ServerConfig, client: &ClientConfig) -> Error {
 /// What the client found wrong with the server.
 fn by_client(server: &ServerConfig, client: &ClientConfig, name: &str) -> Error {
     let mut pair = Pair::new(&Arc::new(server.clone()), &Arc::new(client.clone()), name);
-    let (server, client) = pair.settle().unwrap_err();
+    let (server, client) = *pair.settle().unwrap_err();
     assert!(matches!(server, Some(Error::AlertReceived(_))), "{server:?}");
     client.unwrap()
 }
