@@ -6,6 +6,7 @@ use crate::{
     frame::{Frame, HEAD, TAIL},
     journal::{JournalOptions, OpenIntent, Receipt, Recovered, Verified},
     log::{Head, Layout, Log, MAX_BATCH_BYTES, Scan, is_torn_copy},
+    worker::Work,
 };
 use gw_proto::{UnixMillis, canon::domain, domain_digest};
 use gw_store::Disk;
@@ -138,8 +139,7 @@ impl Core {
         Ok((core, recovered))
     }
 
-    /// Does a batch with one sync, and answers each job. After an error the core must not be used again.
-    pub(crate) fn commit(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+    fn commit_batch(&mut self, jobs: Vec<Job>) -> Result<(), String> {
         let (mut entries, mut seen, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         let mut end = self.log.end;
         for mut job in jobs {
@@ -222,11 +222,22 @@ impl Core {
     }
 }
 
+impl Work for Core {
+    type Job = Job;
+    const NAME: &'static str = NAME;
+    fn commit(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+        self.commit_batch(jobs)
+    }
+    fn refuse(job: Job, why: &str) {
+        job.answer(Err(closed(why)));
+    }
+}
+
 pub(crate) fn frame_size(payload: &[u8]) -> u64 {
     (HEAD + payload.len() + TAIL) as u64
 }
 
-pub(crate) fn closed(why: &str) -> JournalError {
+fn closed(why: &str) -> JournalError {
     JournalError::Closed { log: NAME, why: why.to_owned() }
 }
 

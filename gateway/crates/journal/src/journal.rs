@@ -9,16 +9,14 @@ use crate::{
     error::JournalError,
     frame::Reader,
     log::{Head, MAX_BATCH_BYTES},
-    queue::{Queue, Refused},
+    queue::Queue,
+    worker::Worker,
 };
 use gw_proto::{Clock, Digest, Height, NodeId, UnixMillis};
 use gw_store::Disk;
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread::JoinHandle,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 use tokio::sync::oneshot;
 
@@ -131,12 +129,11 @@ pub fn verify_chain(disk: &dyn Disk) -> Result<Verified, JournalError> {
 pub struct Journal(Arc<Shared>);
 
 struct Shared {
-    queue: Arc<Queue<Job>>,
+    worker: Worker<Core>,
     published: Arc<Published>,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     next_ticket: AtomicU64,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Journal {
@@ -149,16 +146,8 @@ impl Journal {
         let disk: Arc<dyn Disk> = Arc::from(disk);
         let (core, recovered) = Core::open(disk.clone(), options)?;
         let published = core.published.clone();
-        let queue = Arc::new(Queue::new(options.queue, options.max_open));
-        let thread = spawn(core, queue.clone())?;
-        let shared = Shared {
-            queue,
-            published,
-            disk,
-            clock,
-            next_ticket: AtomicU64::new(1),
-            thread: Mutex::new(Some(thread)),
-        };
+        let worker = Worker::spawn(core, Queue::new(options.queue, options.max_open))?;
+        let shared = Shared { worker, published, disk, clock, next_ticket: AtomicU64::new(1) };
         Ok((Self(Arc::new(shared)), recovered))
     }
 
@@ -187,10 +176,10 @@ impl Journal {
         let (reply, wait) = oneshot::channel();
         let size = size_of(&payload);
         let job = Job { op: Op::Intent { ticket, payload }, reply: Some(reply) };
-        self.0.queue.push_and_reserve(job, size).map_err(refused)?;
+        self.0.worker.push_and_reserve(job, size)?;
         // the guard exists before the wait: whoever stops waiting leaves an outcome
         let mut guard = IntentGuard { shared: self.0.clone(), ticket, index: 0, open: true };
-        let receipt = self.0.wait(wait).await?;
+        let receipt = self.0.worker.wait(wait).await?;
         guard.index = receipt.index;
         Ok(guard)
     }
@@ -222,7 +211,7 @@ impl Journal {
 
     /// Why the journal is closed, if it is: a write or sync failed.
     pub fn failure(&self) -> Option<String> {
-        self.0.queue.death()
+        self.0.worker.failure()
     }
 
     /// At most `limit` entries, and at most [`MAX_READ`], from `index` on (1 is the first), each checked
@@ -258,29 +247,8 @@ impl Journal {
 impl Shared {
     async fn send(&self, op: Op, size: usize) -> Result<Receipt, JournalError> {
         let (reply, wait) = oneshot::channel();
-        self.queue.push(Job { op, reply: Some(reply) }, size).map_err(refused)?;
-        self.wait(wait).await
-    }
-
-    async fn wait(
-        &self,
-        wait: oneshot::Receiver<Result<Receipt, JournalError>>,
-    ) -> Result<Receipt, JournalError> {
-        // the thread answers every job or dies; then the queue knows why
-        wait.await.unwrap_or_else(|_| {
-            Err(core::closed(&self.queue.death().unwrap_or_else(|| "its thread ended".to_owned())))
-        })
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.queue.close();
-        let thread = self.thread.lock().ok().and_then(|mut t| t.take());
-        // at most the sync under way and one more; after it the disk may be opened again
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        self.worker.push(Job { op, reply: Some(reply) }, size)?;
+        self.worker.wait(wait).await
     }
 }
 
@@ -306,8 +274,8 @@ impl IntentGuard {
         let (reply, wait) = oneshot::channel();
         let op = Op::Outcome { of: Target::Ticket(self.ticket), at, outcome };
         self.open = false;
-        self.shared.queue.push_reserved(Job { op, reply: Some(reply) }, size).map_err(refused)?;
-        self.shared.wait(wait).await
+        self.shared.worker.push_reserved(Job { op, reply: Some(reply) }, size)?;
+        self.shared.worker.wait(wait).await
     }
 }
 
@@ -325,7 +293,7 @@ impl Drop for IntentGuard {
         let (at, outcome) = (self.shared.clock.now(), Outcome::abandoned("dropped"));
         let job = Job { op: Op::Outcome { of: Target::Ticket(self.ticket), at, outcome }, reply: None };
         // refused only if the thread has died: the intent is then reported open when the journal is reopened
-        if self.shared.queue.push_reserved(job, MIN_SIZE).is_err() {
+        if self.shared.worker.push_reserved(job, MIN_SIZE).is_err() {
             tracing::error!(intent = self.index, "the journal is closed: an intent stays without outcome");
         }
     }
@@ -343,44 +311,4 @@ fn outcome_size(at: UnixMillis, outcome: &Outcome) -> Result<usize, JournalError
     let intent = gw_proto::canon::MAX_SAFE_INTEGER.unsigned_abs();
     let (_, payload) = Entry::Outcome(Finished { intent, at, outcome: outcome.clone() }).encode()?;
     Ok(size_of(&payload))
-}
-
-fn refused(r: Refused) -> JournalError {
-    match r {
-        Refused::Busy => JournalError::Busy { log: NAME },
-        Refused::Closed(why) => core::closed(&why),
-    }
-}
-
-fn spawn(mut core: Core, queue: Arc<Queue<Job>>) -> Result<JoinHandle<()>, JournalError> {
-    let run = move || {
-        let last_words = LastWords(&queue);
-        while let Some(jobs) = queue.take(MAX_BATCH_BYTES) {
-            if let Err(why) = core.commit(jobs) {
-                tracing::error!(%why, "the journal is closed");
-                last_words.say(&why);
-                return;
-            }
-        }
-        last_words.say("shut down");
-    };
-    std::thread::Builder::new()
-        .name(NAME.to_owned())
-        .spawn(run)
-        .map_err(|e| core::closed(&format!("its thread cannot start: {e}")))
-}
-
-/// However the thread ends, nobody waits for it forever.
-struct LastWords<'a>(&'a Queue<Job>);
-
-impl LastWords<'_> {
-    fn say(&self, why: &str) {
-        self.0.die(why).into_iter().for_each(|job| job.answer(Err(core::closed(why))));
-    }
-}
-
-impl Drop for LastWords<'_> {
-    fn drop(&mut self) {
-        self.say("its thread panicked");
-    }
 }

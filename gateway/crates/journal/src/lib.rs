@@ -11,7 +11,7 @@
 //! | [`outbox`] | [`Outbox`]: deliveries that are tried until done |
 //! | [`error`] | what can fail, where, and what to do |
 //! | `frame`, `log` | the bytes: chained frames, recovery after a crash |
-//! | `queue` | the bounded queue to the one thread that owns a disk |
+//! | `queue`, `worker` | the bounded queue to the one thread that owns a disk |
 //!
 //! The chain of SM3 hashes shows whether entries were changed, reordered or cut out of the middle. It does
 //! not stop the box's owner from writing a whole new file: that is why a reservation is on the ledger
@@ -26,6 +26,7 @@ mod log;
 pub mod outbox;
 
 mod queue;
+mod worker;
 
 pub use entry::{Entry, Finished, Intent, Note, Outcome, OutcomeStatus, SeenHeight};
 pub use error::JournalError;

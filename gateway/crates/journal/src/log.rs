@@ -64,6 +64,9 @@ impl Layout {
         take: &mut dyn FnMut(u64, Frame) -> Result<(), JournalError>,
     ) -> Result<Scan, JournalError> {
         let len = disk.len().map_err(|e| self.disk_error(e))?;
+        if len < self.start {
+            return Err(self.broken(len, "the file ends before its first entry"));
+        }
         let mut reader = Reader::new(disk, len);
         let mut scan = Scan { head: self.head, end: self.start, tail: 0 };
         while let Some(frame) = reader.frame(scan.end).map_err(|e| self.disk_error(e))? {
@@ -132,10 +135,6 @@ impl Log {
     /// A log that was just written and synced by other means (compaction).
     pub(crate) fn resume(disk: Arc<dyn Disk>, layout: Layout, head: Head, end: u64) -> Self {
         Self { disk, layout, head, end }
-    }
-
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
     }
 
     /// Writes entries of one batch and syncs once. After an error the log must not be used again.

@@ -1,7 +1,7 @@
 //! The outbox on its disk, one batch at a time: no thread, no waiting.
 
 use super::{
-    NAME, OutboxItem, OutboxOptions, OutboxRecovered, closed,
+    NAME, OutboxItem, OutboxOptions, OutboxRecovered,
     place::{FIRST_START, Place, disk_error},
 };
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     error::JournalError,
     frame::Frame,
     log::{Log, MAX_BATCH_BYTES, Placed, encode_all},
+    worker::Work,
 };
 use gw_proto::B64;
 use gw_store::Disk;
@@ -118,9 +119,8 @@ impl Core {
         Ok((Self { disk, options, place, log, next_id, held, framed, published }, recovered))
     }
 
-    /// Does a batch with one sync, answers each job, and clears away what is done if it is most of the
-    /// file. After an error the core must not be used again.
-    pub(super) fn commit(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+    /// One sync for the batch; then clears away what is done, if it is most of the file.
+    fn commit_batch(&mut self, jobs: Vec<Job>) -> Result<(), String> {
         let (mut entries, mut steps, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         let (mut count, mut held) = (self.published.lock().len(), self.held);
         for job in jobs {
@@ -232,7 +232,7 @@ impl Core {
     /// place. A crash before that leaves the old log as it was; after it, the new one is complete.
     fn compact(&mut self) -> Result<(), JournalError> {
         let items = self.published.lock().clone();
-        // a copy's frames are as long as the originals, except for digits of nothing: sizes are kept
+        // a copy's payload is the same, so its frame is as long as the original's
         let front = self.place.start - FIRST_START >= self.framed;
         let place = Place {
             generation: self.place.generation + 1,
@@ -273,6 +273,21 @@ impl Core {
         self.log = Log::resume(disk.clone(), layout, head, end);
         Ok(())
     }
+}
+
+impl Work for Core {
+    type Job = Job;
+    const NAME: &'static str = NAME;
+    fn commit(&mut self, jobs: Vec<Job>) -> Result<(), String> {
+        self.commit_batch(jobs)
+    }
+    fn refuse(job: Job, why: &str) {
+        job.answer(Err(closed(why)));
+    }
+}
+
+fn closed(why: &str) -> JournalError {
+    JournalError::Closed { log: NAME, why: why.to_owned() }
 }
 
 fn push_entry(id: u64, p: &Pending) -> Result<(u8, Vec<u8>), JournalError> {

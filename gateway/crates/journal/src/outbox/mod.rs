@@ -7,18 +7,11 @@
 mod core;
 mod place;
 
-use crate::{
-    error::JournalError,
-    log::MAX_BATCH_BYTES,
-    queue::{Queue, Refused},
-};
+use crate::{error::JournalError, queue::Queue, worker::Worker};
 use core::{Core, Job, Op, Published};
 use gw_proto::NodeId;
 use gw_store::Disk;
-use std::{
-    sync::{Arc, Mutex},
-    thread::JoinHandle,
-};
+use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 const NAME: &str = "outbox";
@@ -81,9 +74,8 @@ pub struct OutboxItem {
 pub struct Outbox(Arc<Shared>);
 
 struct Shared {
-    queue: Arc<Queue<Job>>,
+    worker: Worker<Core>,
     published: Arc<Published>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Outbox {
@@ -94,9 +86,8 @@ impl Outbox {
     ) -> Result<(Self, OutboxRecovered), JournalError> {
         let (core, recovered) = Core::open(Arc::from(disk), options)?;
         let published = core.published.clone();
-        let queue = Arc::new(Queue::new(options.queue, 0));
-        let thread = spawn(core, queue.clone())?;
-        Ok((Self(Arc::new(Shared { queue, published, thread: Mutex::new(Some(thread)) })), recovered))
+        let worker = Worker::spawn(core, Queue::new(options.queue, 0))?;
+        Ok((Self(Arc::new(Shared { worker, published })), recovered))
     }
 
     /// Adds an item and gives its id; durable when it returns.
@@ -127,68 +118,14 @@ impl Outbox {
 
     /// Why the outbox is closed, if it is: a write or sync failed.
     pub fn failure(&self) -> Option<String> {
-        self.0.queue.death()
+        self.0.worker.failure()
     }
 }
 
 impl Shared {
     async fn send(&self, op: Op, size: usize) -> Result<u64, JournalError> {
         let (reply, wait) = oneshot::channel();
-        self.queue.push(Job { op, reply }, size).map_err(|r| match r {
-            Refused::Busy => JournalError::Busy { log: NAME },
-            Refused::Closed(why) => closed(&why),
-        })?;
-        // the thread answers every job or dies; then the queue knows why
-        wait.await.unwrap_or_else(|_| {
-            Err(closed(&self.queue.death().unwrap_or_else(|| "its thread ended".to_owned())))
-        })
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.queue.close();
-        let thread = self.thread.lock().ok().and_then(|mut t| t.take());
-        // at most the sync under way and one more; after it the disk may be opened again
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn closed(why: &str) -> JournalError {
-    JournalError::Closed { log: NAME, why: why.to_owned() }
-}
-
-fn spawn(mut core: Core, queue: Arc<Queue<Job>>) -> Result<JoinHandle<()>, JournalError> {
-    let run = move || {
-        let last_words = LastWords(&queue);
-        while let Some(jobs) = queue.take(MAX_BATCH_BYTES) {
-            if let Err(why) = core.commit(jobs) {
-                tracing::error!(%why, "the outbox is closed");
-                last_words.say(&why);
-                return;
-            }
-        }
-        last_words.say("shut down");
-    };
-    std::thread::Builder::new()
-        .name(NAME.to_owned())
-        .spawn(run)
-        .map_err(|e| closed(&format!("its thread cannot start: {e}")))
-}
-
-/// However the thread ends, nobody waits for it forever.
-struct LastWords<'a>(&'a Queue<Job>);
-
-impl LastWords<'_> {
-    fn say(&self, why: &str) {
-        self.0.die(why).into_iter().for_each(|job| job.answer(Err(closed(why))));
-    }
-}
-
-impl Drop for LastWords<'_> {
-    fn drop(&mut self) {
-        self.say("its thread panicked");
+        self.worker.push(Job { op, reply }, size)?;
+        self.worker.wait(wait).await
     }
 }

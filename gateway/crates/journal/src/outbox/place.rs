@@ -13,7 +13,7 @@ use crate::{
     error::JournalError,
     log::{Head, Layout, is_torn_copy},
 };
-use gw_proto::{Digest, Hex, canon::domain, domain_digest};
+use gw_proto::{Hex, canon::domain, domain_digest};
 use gw_store::{Disk, StoreError};
 
 const MAGIC: &[u8; 16] = b"XINGUAN-OUTBOX\0\0";
@@ -95,6 +95,10 @@ impl Place {
             }
         }
         if let Some(newest) = valid.into_iter().max_by_key(|p| p.generation) {
+            // a first write may have been torn before its length
+            if disk.len().map_err(disk_error)? < FIRST_START {
+                disk.resize(FIRST_START).map_err(disk_error)?;
+            }
             newest.write(disk, owner)?;
             return Ok((newest, false));
         }
@@ -142,7 +146,7 @@ fn parse(copy: &[u8]) -> Option<(u32, Place, &str)> {
     let (digest, rest) = rest.split_first_chunk::<32>()?;
     let (length, rest) = rest.split_first()?;
     let owner = std::str::from_utf8(rest.get(..usize::from(*length))?).ok()?;
-    let continues = Head { index, digest: Digest::from(Hex(*digest)) };
+    let continues = Head { index, digest: Hex(*digest) };
     Some((u32::from_be_bytes(*version), Place { generation, start, next_id, continues }, owner))
 }
 
