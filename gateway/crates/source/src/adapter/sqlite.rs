@@ -260,7 +260,6 @@ fn prepare(
     Ok(conn)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that rusqlite's hook has")]
 fn only_reading(context: AuthContext<'_>) -> Authorization {
     match context.action {
         AuthAction::Select

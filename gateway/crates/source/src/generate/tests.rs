@@ -139,3 +139,16 @@ fn the_example_maps_every_item_with_the_right_kind_of_key() {
         assert!(keys.contains(&kind));
     }
 }
+
+#[test]
+fn a_database_of_the_demo_s_size_can_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.db");
+    let spec = DatabaseSpec { enterprises: 10_000, guests: 500, ..spec("330100", "340100") };
+    generate_database(&path, &spec).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let count = |sql: &str| db.query_row(sql, [], |r| r.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(DISTINCT uscc) FROM ent_registration"), 10_000);
+    assert_eq!(count("SELECT count(*) FROM ent_registration WHERE uscc LIKE '91340100%'"), 500);
+    assert_eq!(count("SELECT count(*) FROM power_usage"), 120_000);
+}
