@@ -6,15 +6,18 @@
 //! | module | what |
 //! |---|---|
 //! | [`batch`] | trees, paths, signed leaves |
+//! | [`chain`] | the chain's headers: who may sign them, whether enough did |
 //! | [`merge`] | the pure merge of replies into a report's items; broker and verifier share it |
 //! | [`items`] | which items of a reply are sane |
 
 pub mod batch;
+pub mod chain;
 pub mod error;
 pub mod items;
 pub mod merge;
 
 pub use batch::{Tree, build, verify_leaf};
+pub use chain::{ChainError, SealerSet, VerifiedHeader, verify_header};
 pub use error::ProofError;
 pub use items::{ItemError, check_items};
 pub use merge::{is_complete, merge_items};
