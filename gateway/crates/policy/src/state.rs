@@ -27,6 +27,7 @@ pub trait StateRead {
     /// The value of a key.
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError>;
     /// The first `limit` entries whose keys start with `prefix`, in ascending order of keys.
+    /// `limit` may be far above what there is: nothing should be allocated for it.
     fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StateError>;
 }
 

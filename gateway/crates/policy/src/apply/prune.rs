@@ -15,6 +15,8 @@ use gw_proto::{AuthzId, Height, ReportId, UnixMillis};
 pub(super) const KEPT_MS: u64 = 90 * 86_400_000;
 /// The most due entries taken up in one block.
 const PER_BLOCK: usize = 256;
+/// More than can stand under one of the prefixes that are read whole.
+const ALL: usize = 1 << 20;
 
 /// Forget an authorization's entry, with what hangs on it, some time after `end`.
 pub(super) fn schedule(work: &mut Work<'_>, end: UnixMillis, target: &[u8]) -> Result<(), ApplyError> {
@@ -51,7 +53,7 @@ pub(super) fn forget(work: &mut Work<'_>) -> Result<(), ApplyError> {
 /// Ids of records whose batch cannot come any more. Heights come one by one, so one prefix is all of them.
 fn forget_seen(work: &mut Work<'_>) -> Result<(), ApplyError> {
     let expired = Height(work.height.0.saturating_sub(1));
-    for (key, _) in work.state.scan(&keys::seen_until(expired), usize::MAX)? {
+    for (key, _) in work.state.scan(&keys::seen_until(expired), ALL)? {
         work.remove(key);
     }
     Ok(())
@@ -69,7 +71,7 @@ fn forget_uses(work: &mut Work<'_>, authz: &AuthzId, budget: &mut usize) -> Resu
         *budget -= 1;
         let report: ReportId = serde_json::from_slice(&value)
             .map_err(|e| crate::state::StateError::Corrupt { table: "use", why: e.to_string() })?;
-        for (trace, _) in work.state.scan(&keys::traces(&holder, &report), usize::MAX)? {
+        for (trace, _) in work.state.scan(&keys::traces(&holder, &report), ALL)? {
             work.remove(trace);
         }
         work.remove(keys::reservation(&holder, &report));

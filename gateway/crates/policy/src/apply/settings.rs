@@ -59,12 +59,12 @@ pub(super) fn rules(work: &mut Work<'_>, r: &Rules) -> Result<(), Stop> {
     let set = work.view().rules()?;
     // of those in force by now only the newest matters
     let past = set.iter().filter(|s| s.from_height <= work.height).count();
-    for old in set.iter().take(past.saturating_sub(1)) {
+    let over = past.saturating_sub(1);
+    let replaces = set.iter().any(|s| s.from_height == r.from_height);
+    ensure(set.len() - over < MAX_RULES || replaces, Why::TooMany)?;
+    for old in set.iter().take(over) {
         work.remove(keys::rules(old.from_height));
     }
-    let kept = set.len() - past.saturating_sub(1);
-    let replaces = set.iter().any(|s| s.from_height == r.from_height);
-    ensure(kept < MAX_RULES || replaces, Why::TooMany)?;
     Ok(work.put(keys::rules(r.from_height), r)?)
 }
 
