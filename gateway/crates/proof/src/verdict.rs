@@ -176,10 +176,10 @@ impl Topic {
     fn labels(self) -> (&'static str, &'static str) {
         match self {
             Self::File => ("文件", "file"),
-            Self::Signatures => ("签名", "signed by the asker's and the sources' node keys"),
+            Self::Signatures => ("签名", "signed by the asker's and the sources' nodes"),
             Self::Content => ("内容", "the report says what the replies say, and names what is missing"),
             Self::Use => ("用途", "the reservation commits to this subject, purpose and dimensions"),
-            Self::Inclusion => ("上链", "included: proved"),
+            Self::Inclusion => ("上链", "included"),
             Self::Acceptance => ("接受", "accepted"),
         }
     }
@@ -300,7 +300,7 @@ impl Verdict {
             s.render(self.ok(), &mut out);
         }
         out.push(String::new());
-        out.push("已证明 Proved".into());
+        out.push("证明 Proof".into());
         out.extend(Topic::PROVABLE.into_iter().map(|t| self.topic_line(t)));
         out.push("已见证 Attested".into());
         self.acceptance(&mut out);
@@ -314,17 +314,26 @@ impl Verdict {
         let of: Vec<_> = self.checks.iter().filter(|c| c.name.topic() == topic).collect();
         let good = of.iter().filter(|c| c.outcome == Outcome::Ok).count();
         let (zh, en) = topic.labels();
-        let mark = if !of.is_empty() && good == of.len() { "✓" } else { "✗" };
+        let (mark, proved) = match !of.is_empty() && good == of.len() {
+            true => ("✓", "proved"),
+            false => ("✗", "NOT proved"),
+        };
         let block = match (&self.summary, topic) {
-            (Some(s), Topic::Inclusion) => format!(", block {} of {}", s.block, s.block_time.rfc3339()),
+            (Some(s), Topic::Inclusion) if proved == "proved" => {
+                format!(", block {} of {}", s.block, s.block_time.rfc3339())
+            }
             _ => String::new(),
         };
-        format!("  {mark} {zh} {en}{block} ({good}/{} checks)", of.len())
+        format!("  {mark} {zh} {en}: {proved}{block} ({good} of {} checks hold)", of.len())
     }
 
     fn acceptance(&self, out: &mut Vec<String>) {
-        for a in &self.accepted_by {
+        const SHOWN: usize = 6;
+        for a in self.accepted_by.iter().take(SHOWN) {
             out.push(format!("  ✓ 预约被接受 accepted: attested by source {} at height {}", a.by, a.height));
+        }
+        if let Some(more @ 1..) = self.accepted_by.len().checked_sub(SHOWN) {
+            out.push(format!("    … {more} more 另有"));
         }
         if self.accepted_by.is_empty() {
             out.push("  – 预约是否被接受：无人见证 accepted: nobody attests it".into());
@@ -357,7 +366,7 @@ impl Summary {
         out.push(format!("查询方 asker    {}, node {}, {}", self.asker, self.node, self.created.rfc3339()));
         out.push(format!("目的 purpose    {} {zh} · {en}", self.purpose.code()));
         out.push(format!(
-            "内容 content    {} items from {} replies; {} conflicting 矛盾, {} disputed 异议",
+            "内容 content    items {}, replies {}, conflicting 矛盾 {}, disputed 异议 {}",
             self.items, self.replies, self.conflicting, self.disputed
         ));
         let gaps: Vec<_> = self.gaps.iter().map(|(node, why)| format!("{node} ({why})")).collect();

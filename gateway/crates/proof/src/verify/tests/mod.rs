@@ -75,7 +75,7 @@ fn a_valid_answer_passes_on_one_screen() {
         "included: proved, block 12",
         "accepted: attested by source src-hefei at height 13",
         "NOT complete: src-wuxi (timeout)",
-        "3 items from 2 replies; 2 conflicting 矛盾, 2 disputed 异议",
+        "items 3, replies 2, conflicting 矛盾 2, disputed 异议 2",
     ] {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
@@ -424,6 +424,7 @@ fn another_consortiums_trust_file_proves_nothing() {
     .into();
     assert_eq!(failures(&v), expected);
     assert!(v.accepted_by.is_empty());
+    assert!(v.render().contains("included: NOT proved (4 of 8 checks hold)"), "{}", v.render());
 }
 
 #[test]
