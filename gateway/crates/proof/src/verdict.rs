@@ -376,9 +376,10 @@ impl Summary {
     }
 }
 
-/// A detail for a terminal: one line, no control characters, at most 240 characters. Details may quote
+/// A detail for a terminal: one line, no control or direction characters, at most 240 characters. Details may quote
 /// what a parser found in a stranger's file.
 pub(crate) fn one_line(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let harmful = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let clean = |c: char| if harmful(c) { ' ' } else { c };
     text.chars().map(clean).take(240).collect()
 }
