@@ -38,7 +38,14 @@ pub fn run(path: &Path, out: &mut dyn Write) -> std::io::Result<Exit> {
         return Ok(Exit::BadConfig);
     }
     let roles: Vec<_> = config.node.roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
-    writeln!(out, "{}: good; node {} of {} ({})", path.display(), config.node.id, config.node.institution, roles.join(", "))?;
+    writeln!(
+        out,
+        "{}: good; node {} of {} ({})",
+        path.display(),
+        config.node.id,
+        config.node.institution,
+        roles.join(", ")
+    )?;
     Ok(Exit::Ok)
 }
 
@@ -49,10 +56,18 @@ fn files(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     let k = &config.keystore;
     for (key, path) in [("keystore.path", &k.path), ("keystore.passphrase_file", &k.passphrase_file)] {
         match std::fs::metadata(path) {
-            Err(e) => found.push((key, format!("{}: {e}", path.display()), "make it with `xinguan dev pki` or `xinguan hsm init`")),
+            Err(e) => found.push((
+                key,
+                format!("{}: {e}", path.display()),
+                "make it with `xinguan dev pki` or `xinguan hsm init`",
+            )),
             Ok(m) if m.permissions().mode() & 0o077 != 0 => found.push((
                 key,
-                format!("{} is open to other users (mode {:o})", path.display(), m.permissions().mode() & 0o777),
+                format!(
+                    "{} is open to other users (mode {:o})",
+                    path.display(),
+                    m.permissions().mode() & 0o777
+                ),
                 "chmod go-rwx it",
             )),
             Ok(_) => {}
@@ -97,8 +112,16 @@ mod tests {
         let (exit, out) = run_on(config::EXAMPLE);
         assert_eq!(exit, Exit::BadConfig);
         for key in [
-            "trust.genesis", "trust.man_roots", "trust.bank_roots", "trust.admin_roots", "ledger.roots",
-            "identity.node_ca_chain", "keystore.path", "keystore.passphrase_file", "source.mapping", "source.database",
+            "trust.genesis",
+            "trust.man_roots",
+            "trust.bank_roots",
+            "trust.admin_roots",
+            "ledger.roots",
+            "identity.node_ca_chain",
+            "keystore.path",
+            "keystore.passphrase_file",
+            "source.mapping",
+            "source.database",
         ] {
             assert!(out.contains(&format!("  {key}: ")), "{key} in {out}");
         }

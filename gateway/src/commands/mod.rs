@@ -9,6 +9,8 @@ pub mod doctor;
 pub mod exit;
 pub mod run;
 pub mod show;
+#[cfg(all(test, feature = "dev"))]
+mod tests;
 pub mod trace;
 pub mod verify;
 

@@ -5,8 +5,8 @@
 mod value;
 
 use super::{
-    Config, Identity, Keystore, KeystoreKind, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat, Node,
-    Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
+    Config, Identity, Keystore, KeystoreKind, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
+    Node, Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
 };
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
 use std::{collections::BTreeSet, path::Path};
@@ -186,7 +186,12 @@ fn identity(n: &mut Notes, raw: RawIdentity) -> Option<Identity> {
 fn listeners(n: &mut Notes, written: &RawListen, layered: RawListen, roles: &[Role]) -> Option<Listeners> {
     let needs_man = roles.iter().any(|r| matches!(r, Role::Source | Role::Supervisor));
     for (key, needed, there, why) in [
-        ("listen.bank", roles.contains(&Role::Institution), written.bank.is_some(), "role institution serves the bank's systems there"),
+        (
+            "listen.bank",
+            roles.contains(&Role::Institution),
+            written.bank.is_some(),
+            "role institution serves the bank's systems there",
+        ),
         ("listen.man", needs_man, written.man.is_some(), "other gateways call it there"),
         ("listen.admin", true, written.admin.is_some(), "health, metrics and administration are there"),
     ] {
@@ -213,7 +218,11 @@ fn listeners(n: &mut Notes, written: &RawListen, layered: RawListen, roles: &[Ro
         let Some(listen) = listen else { continue };
         // port 0 asks the system for a free one
         if listen.address.port() != 0 && !seen.insert(listen.address) {
-            n.problem(&format!("{key}.address"), "used by another listener", "give each listener its own port");
+            n.problem(
+                &format!("{key}.address"),
+                "used by another listener",
+                "give each listener its own port",
+            );
         }
     }
     Some(listeners)
@@ -338,11 +347,17 @@ fn ledger(n: &mut Notes, raw: RawLedger) -> Option<Ledger> {
     }
     let https = endpoints.iter().any(|e| e.url.scheme_str() == Some("https"));
     if https && roots == Some(None) {
-        n.problem("ledger.roots", "missing, an endpoint is https", "give the PEM file of its root certificates");
+        n.problem(
+            "ledger.roots",
+            "missing, an endpoint is https",
+            "give the PEM file of its root certificates",
+        );
     }
     for (i, e) in endpoints.iter().enumerate() {
         if e.url.scheme_str() == Some("http") && !value::is_loopback(&e.url) {
-            n.weak(format!("ledger.endpoints[{i}] is http: blocks stay verified, but others can read and delay them"));
+            n.weak(format!(
+                "ledger.endpoints[{i}] is http: blocks stay verified, but others can read and delay them"
+            ));
         }
     }
     Some(Ledger { endpoints, poll: poll?, profile: profile?, roots: roots? })
@@ -398,7 +413,8 @@ fn supervisor(n: &mut Notes, raw: RawSupervisor) -> Option<Supervisor> {
 
 fn telemetry(n: &mut Notes, raw: RawTelemetry) -> Option<Telemetry> {
     let level = n.level("telemetry.level", raw.level);
-    let format = n.word("telemetry.format", raw.format, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let format =
+        n.word("telemetry.format", raw.format, &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let targets: Option<Vec<_>> = raw
         .targets
         .unwrap_or_default()

@@ -71,9 +71,9 @@ fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, (String, &'static st
     })?;
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     let mut out = Vec::new();
-    file.take(limit).read_to_end(&mut out).map_err(|e| {
-        (format!("cannot read {}: {e}", path.display()), "check the file and the disk")
-    })?;
+    file.take(limit)
+        .read_to_end(&mut out)
+        .map_err(|e| (format!("cannot read {}: {e}", path.display()), "check the file and the disk"))?;
     if out.len() > max {
         return Err((format!("{} is larger than {max} bytes", path.display()), "is it the right file?"));
     }
@@ -133,10 +133,9 @@ fn crls(
         let key = format!("{key}[{i}]");
         let Some(bytes) = bytes(problems, &key, path, MAX_CRL_BYTES) else { continue };
         // DER begins with a SEQUENCE; everything else must be PEM
-        let found =
-            if bytes.first() == Some(&0x30) { Ok(vec![bytes]) } else { cert::crls_from_pem(&bytes) };
-        let parsed = found
-            .and_then(|all| all.iter().try_for_each(|c| cert::Crl::from_der(c).map(drop)).map(|()| all));
+        let found = if bytes.first() == Some(&0x30) { Ok(vec![bytes]) } else { cert::crls_from_pem(&bytes) };
+        let parsed =
+            found.and_then(|all| all.iter().try_for_each(|c| cert::Crl::from_der(c).map(drop)).map(|()| all));
         match parsed {
             Ok(found) => all.extend(found.into_iter().map(CertificateRevocationListDer::from)),
             Err(e) => {

@@ -427,7 +427,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// Validates a configuration's text. `name` stands in messages; relative paths count from `base`.
 pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError> {
     let written: raw::Raw = toml::from_str(text).map_err(|e| syntax(text, name, &e))?;
-    let layered = layer(text).map_err(|e| ConfigError::Layer { path: name.to_owned(), what: e.to_string() })?;
+    let layered =
+        layer(text).map_err(|e| ConfigError::Layer { path: name.to_owned(), what: e.to_string() })?;
     check::check(&written, &layered, base)
         .map_err(|problems| ConfigError::Invalid { path: name.to_owned(), problems })
 }

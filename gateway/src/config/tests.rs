@@ -64,9 +64,18 @@ fn the_example_shows_the_defaults() {
 fn what_does_not_parse_is_said_with_its_place() {
     let cases = [
         ("[node]\nid = \n", "gw.toml:2:6: "),
-        ("[node]\nid = \"a\"\nnmae = \"x\"\n", "gw.toml:3:1: unknown field `nmae`, expected one of `id`, `institution`, `region`, `roles`, `data_dir`; remove or correct the key; xinguan.example.toml lists all"),
-        ("[query]\n  budget_ms = \"10s\"\n", "gw.toml:2:15: invalid type: string \"10s\", expected u64; give a value of the expected type; xinguan.example.toml shows one"),
-        ("[query]\nbudget_ms = -1\n", "gw.toml:2:13: invalid value: integer `-1`, expected u64; give a value of the expected type; xinguan.example.toml shows one"),
+        (
+            "[node]\nid = \"a\"\nnmae = \"x\"\n",
+            "gw.toml:3:1: unknown field `nmae`, expected one of `id`, `institution`, `region`, `roles`, `data_dir`; remove or correct the key; xinguan.example.toml lists all",
+        ),
+        (
+            "[query]\n  budget_ms = \"10s\"\n",
+            "gw.toml:2:15: invalid type: string \"10s\", expected u64; give a value of the expected type; xinguan.example.toml shows one",
+        ),
+        (
+            "[query]\nbudget_ms = -1\n",
+            "gw.toml:2:13: invalid value: integer `-1`, expected u64; give a value of the expected type; xinguan.example.toml shows one",
+        ),
         ("[node]\n# 信关\nid = \"a\" 信\n", "gw.toml:3:10: "),
         ("[node]\nid = \"a\"\nid = \"b\"\n", "gw.toml:3:1: duplicate key"),
     ];
@@ -103,7 +112,10 @@ fn every_problem_has_key_and_remedy() {
         ("body_timeout_ms = 30000", "body_timeout_ms = 70000"),
         ("header_bytes = 16384", "header_bytes = 100"),
         ("spki = \"66c7", "spki = \"66C7"),
-        ("spki = \"debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732\"", "spki = \"66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0\""),
+        (
+            "spki = \"debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732\"",
+            "spki = \"66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0\"",
+        ),
         ("name = \"night-shift\"", "name = \"credit-system\""),
         ("roles = [\"operator\", \"auditor\"]", "roles = []"),
         ("owner = \"bank-hangzhou\"", "owner = \"pboc-suzhou\""),
@@ -130,8 +142,11 @@ fn every_problem_has_key_and_remedy() {
 #[test]
 #[cfg(feature = "dev")]
 fn one_owner_is_loud() {
-    let text = with("owner = \"bank-hangzhou\"", "owner = \"pboc-suzhou\"")
-        .replacen("single_endpoint_ok = false", "single_endpoint_ok = true", 1);
+    let text = with("owner = \"bank-hangzhou\"", "owner = \"pboc-suzhou\"").replacen(
+        "single_endpoint_ok = false",
+        "single_endpoint_ok = true",
+        1,
+    );
     let c = parse(&text, "gw.toml", Path::new(BASE)).unwrap();
     assert!(c.weakened.iter().any(|w| w.contains("single_endpoint_ok")));
 }

@@ -7,11 +7,7 @@ use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use std::{
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -63,11 +59,8 @@ pub(super) async fn connect(
 }
 
 async fn tcp(peer: &Peer, options: &DialOptions) -> Result<TcpStream, DialError> {
-    let resolve = |source| DialError::Resolve {
-        node: peer.node.clone(),
-        endpoint: peer.endpoint.clone(),
-        source,
-    };
+    let resolve =
+        |source| DialError::Resolve { node: peer.node.clone(), endpoint: peer.endpoint.clone(), source };
     let addresses = timeout(options.connect_timeout, tokio::net::lookup_host(&peer.endpoint))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -93,10 +86,8 @@ async fn handshake(
     options: &DialOptions,
 ) -> Result<TlsStream<TcpStream>, DialError> {
     let name = server_name(&peer.node);
-    let name = ServerName::try_from(name).map_err(|e| DialError::BadRequest {
-        node: peer.node.clone(),
-        what: e.to_string(),
-    })?;
+    let name = ServerName::try_from(name)
+        .map_err(|e| DialError::BadRequest { node: peer.node.clone(), what: e.to_string() })?;
     let stream = timeout(options.handshake_timeout, TlsConnector::from(tls).connect(name, tcp))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -126,11 +117,12 @@ fn failed(peer: &Peer, source: io::Error) -> DialError {
 pub(super) fn broken(peer: &Peer, source: hyper::Error) -> DialError {
     let mut at: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&source);
     while let Some(e) = at {
+        // h2 keeps an I/O error's kind and text, not rustls' own error; a test holds the text to account
         if let Some(io) = e.downcast_ref::<io::Error>()
-            && let Some(tls @ rustls::Error::AlertReceived(_)) =
-                io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>())
+            && io.to_string().starts_with("received fatal alert")
         {
-            return failed(peer, io::Error::new(io.kind(), tls.clone()));
+            let source = io::Error::new(io.kind(), io.to_string());
+            return DialError::Handshake { node: peer.node.clone(), reason: "peer-alert", source };
         }
         at = e.source();
     }

@@ -95,7 +95,9 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The endpoint's name has no address.
-    #[error("{node}: cannot resolve {endpoint}; check the node's endpoint on the ledger and this box's resolver")]
+    #[error(
+        "{node}: cannot resolve {endpoint}; check the node's endpoint on the ledger and this box's resolver"
+    )]
     Resolve {
         /// whom
         node: NodeId,
@@ -171,6 +173,20 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// The metric's label.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { .. } => "connect",
+            Self::Handshake { .. } => "handshake",
+            Self::NotAllowed { .. } => "not-allowed",
+            Self::Broken { .. } => "broken",
+            Self::Timeout { .. } => "timeout",
+            Self::TooLarge { .. } => "too-large",
+            Self::BadRequest { .. } => "bad-request",
+            Self::Stopping { .. } => "stopping",
+        }
+    }
     /// Whether nothing of the request can have reached the peer.
     pub fn surely_not_sent(&self) -> bool {
         !matches!(self, Self::Broken { .. } | Self::Timeout { .. } | Self::TooLarge { .. })
@@ -234,9 +250,12 @@ impl Client {
     /// Sends JSON and reads the whole answer.
     pub async fn post_json(&self, peer: &Peer, post: Post<'_>) -> Result<Answer, DialError> {
         let timeout = post.timeout;
-        tokio::time::timeout(timeout, self.inner.post(peer, post))
+        let done = tokio::time::timeout(timeout, self.inner.post(peer, post))
             .await
-            .unwrap_or_else(|_| Err(DialError::Timeout { node: peer.node.clone() }))
+            .unwrap_or_else(|_| Err(DialError::Timeout { node: peer.node.clone() }));
+        let how = done.as_ref().map_or_else(DialError::as_str, |_| "answered");
+        metrics::counter!("xinguan_dialled_total", "how" => how).increment(1);
+        done
     }
 
     /// Connects and shakes hands once, outside the pool: for `doctor`.

@@ -5,7 +5,7 @@ use super::{
     connect::{self, Connection},
     server_name,
 };
-use crate::listen::Tracked;
+use crate::listen::{PeerCert, Tracked};
 use bytes::Bytes;
 use gw_proto::NodeId;
 use http::{Request, Uri, header};
@@ -71,21 +71,35 @@ impl Pool {
 
     pub(super) async fn post(&self, peer: &Peer, post: Post<'_>) -> Result<Answer, DialError> {
         let (pooled, connection) = self.connection(peer).await?;
-        match self.exchange(peer, connection, &post).await {
+        let cert = connection.cert.clone();
+        let done = self.exchange(peer, connection, &post).await;
+        if matches!(done, Err(Failed::NotSent(_) | Failed::MaybeSent(DialError::Broken { .. }))) {
+            self.discard(peer, &cert).await;
+        }
+        match done {
             Ok(answer) => Ok(answer),
             Err(Failed::NotSent(_)) if pooled => self.once_more(peer, &post).await,
-            Err(Failed::MaybeSent(_)) if pooled && post.repeat == Repeat::Safe => {
+            Err(Failed::MaybeSent(DialError::Broken { .. } | DialError::Handshake { .. }))
+                if pooled && post.repeat == Repeat::Safe =>
+            {
                 self.once_more(peer, &post).await
             }
             Err(Failed::NotSent(e) | Failed::MaybeSent(e)) => Err(e),
         }
     }
 
+    /// Forgets a connection that failed: it may take hyper a moment to see that it is closed.
+    async fn discard(&self, peer: &Peer, cert: &Arc<PeerCert>) {
+        let entry = self.entry(&peer.node);
+        let mut slot = entry.0.lock().await;
+        if slot.connection.as_ref().is_some_and(|c| Arc::ptr_eq(&c.cert, cert)) {
+            slot.connection = None;
+        }
+    }
+
     async fn once_more(&self, peer: &Peer, post: &Post<'_>) -> Result<Answer, DialError> {
         let (_, connection) = self.connection(peer).await?;
-        self.exchange(peer, connection, post)
-            .await
-            .map_err(|(Failed::NotSent(e) | Failed::MaybeSent(e))| e)
+        self.exchange(peer, connection, post).await.map_err(|(Failed::NotSent(e) | Failed::MaybeSent(e))| e)
     }
 
     pub(super) async fn probe(&self, peer: &Peer) -> Result<Probed, DialError> {
@@ -95,7 +109,8 @@ impl Pool {
         let mut sender = c.sender;
         let uri = uri(peer, "/")?;
         let request = Request::get(uri).body(Full::default()).map_err(|e| bad(peer, &e))?;
-        let answered = tokio::time::timeout(self.options.handshake_timeout, sender.send_request(request)).await;
+        let answered =
+            tokio::time::timeout(self.options.handshake_timeout, sender.send_request(request)).await;
         match answered {
             Err(_) => return Err(DialError::Timeout { node: peer.node.clone() }),
             Ok(Err(e)) => return Err(connect::broken(peer, e)),

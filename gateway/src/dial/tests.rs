@@ -108,12 +108,14 @@ async fn exporters_hold_under_load() {
     for i in 0..64u64 {
         let (client, peer) = (s.client.clone(), peer(server.address));
         tasks.spawn(async move {
-            let body: Vec<u8> = i.to_be_bytes().into_iter().chain(std::iter::repeat_n(b'x', 50_000)).collect();
+            let body: Vec<u8> =
+                i.to_be_bytes().into_iter().chain(std::iter::repeat_n(b'x', 50_000)).collect();
             let post = Post { body: body.clone().into(), ..ask("", Repeat::Never) };
             let answer = client.post_json(&peer, post).await.unwrap();
             let (theirs, echoed) = answer.body.split_at(32);
             assert_eq!(echoed, body);
-            let ours: Vec<_> = (0..8).map(|_| answer.exporter.export(LABEL, &i.to_be_bytes()).unwrap()).collect();
+            let ours: Vec<_> =
+                (0..8).map(|_| answer.exporter.export(LABEL, &i.to_be_bytes()).unwrap()).collect();
             assert!(ours.iter().all(|o| o == theirs));
         });
     }
@@ -164,12 +166,13 @@ async fn another_node_under_the_same_root_is_not_the_peer() {
 async fn a_peer_that_refuses_us_is_a_failed_handshake() {
     let s = setup(Profile::International, options());
     let strangers = Pki::new(Profile::International);
-    let server = start_as(&s.pki.node("gw"), &strangers.trust(), s.pki.profile, limits(), router(), clock()).await;
+    let server =
+        start_as(&s.pki.node("gw"), &strangers.trust(), s.pki.profile, limits(), router(), clock()).await;
     for refused in [
         s.client.post_json(&peer(server.address), ask("x", Repeat::Never)).await.map(drop),
         s.client.probe(&peer(server.address)).await.map(drop),
     ] {
-        assert!(matches!(&refused, Err(DialError::Handshake { .. } | DialError::Broken { .. })), "{refused:?}");
+        assert!(matches!(&refused, Err(DialError::Handshake { reason: "peer-alert", .. })), "{refused:?}");
     }
     server.stop().await;
 }

@@ -54,8 +54,7 @@ impl Server {
         tls: ServerTls,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ListenError> {
-        let failed =
-            |source| ListenError { listener: kind.as_str(), address: listen.address, source };
+        let failed = |source| ListenError { listener: kind.as_str(), address: listen.address, source };
         let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
         let ctx = Ctx { kind, profile: listen.profile, limits: Arc::new(listen.limits.clone()), tls, clock };
@@ -105,7 +104,11 @@ impl Server {
         drop(socket);
         executor.tasks.close();
         if tokio::time::timeout(ctx.limits.drain, executor.tasks.wait()).await.is_err() {
-            tracing::warn!(listener = ctx.kind.as_str(), tasks = executor.tasks.len(), "draining took too long: dropped");
+            tracing::warn!(
+                listener = ctx.kind.as_str(),
+                tasks = executor.tasks.len(),
+                "draining took too long: dropped"
+            );
             executor.kill.cancel();
             executor.tasks.wait().await;
         }

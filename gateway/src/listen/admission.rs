@@ -3,7 +3,9 @@
 //! Pure apart from the clock. One IPv6 user owns a whole /64, so that is one "address".
 
 use crate::config::ListenLimits;
-use governor::{Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, state::keyed::HashMapStateStore};
+use governor::{
+    Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware, state::keyed::HashMapStateStore,
+};
 use gw_proto::Clock;
 use std::{
     collections::HashMap,
@@ -79,7 +81,8 @@ impl governor::clock::Clock for GovernorClock {
     }
 }
 
-type Rate = RateLimiter<AddressGroup, HashMapStateStore<AddressGroup>, GovernorClock, NoOpMiddleware<Duration>>;
+type Rate =
+    RateLimiter<AddressGroup, HashMapStateStore<AddressGroup>, GovernorClock, NoOpMiddleware<Duration>>;
 
 #[derive(Default)]
 struct Counts {

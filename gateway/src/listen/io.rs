@@ -75,9 +75,7 @@ impl ExporterHandle {
                 exported.map_err(|e| ExportError(e.to_string()))
             }
             #[cfg(test)]
-            Source::Fixed(secret) => {
-                Ok(gw_proto::sm3(&[secret.as_slice(), label, context].concat()).0)
-            }
+            Source::Fixed(secret) => Ok(gw_proto::sm3(&[secret.as_slice(), label, context].concat()).0),
         }
     }
     /// A handle without a connection, for tests of what uses one.
@@ -122,11 +120,7 @@ impl Drop for SharedIo {
 }
 
 impl AsyncRead for SharedIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|s| s.poll_read(cx, buf))
     }
 }

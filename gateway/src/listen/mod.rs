@@ -24,9 +24,9 @@ mod tests;
 
 pub use accept::{ListenError, Server};
 pub use body::{BodyError, collect};
-pub use io::{ExportError, ExporterHandle};
 pub(crate) use connection::Tracked;
 pub(crate) use io::SharedIo;
+pub use io::{ExportError, ExporterHandle};
 pub use peer::{PeerCert, PeerCertError};
 pub(crate) use reason::handshake_failure;
 

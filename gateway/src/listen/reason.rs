@@ -13,9 +13,11 @@ pub(crate) fn handshake_failure(error: &io::Error) -> &'static str {
         Some(Tls::PeerIncompatible(_)) => "incompatible",
         Some(Tls::NoApplicationProtocol) => "alpn",
         Some(Tls::AlertReceived(_)) => "peer-alert",
-        Some(Tls::InvalidMessage(_) | Tls::InappropriateMessage { .. } | Tls::InappropriateHandshakeMessage { .. }) => {
-            "not-tls"
-        }
+        Some(
+            Tls::InvalidMessage(_)
+            | Tls::InappropriateMessage { .. }
+            | Tls::InappropriateHandshakeMessage { .. },
+        ) => "not-tls",
         Some(_) => "protocol",
         None => match error.kind() {
             io::ErrorKind::TimedOut => "timeout",

@@ -101,9 +101,11 @@ impl Pki {
     /// Valid around another date, for clients with a clock of their own.
     pub(crate) fn at(profile: Profile, now: UnixMillis) -> Self {
         let key = fresh(profile.scheme());
-        let spec = spec(CertKind::Root, "root", &key, now);
+        // each root has its own name: a stranger's is unknown, not a bad signature
+        let spec = spec(CertKind::Root, &format!("root {}", hex::encode(serial())), &key, now);
         let sign = |d: &[u8; 32]| key.sign_digest(d).map_err(|e| e.to_string());
-        let der = build_cert(&spec, &Issuer { certificate: None, key: key.public_key(), sign: &sign }).unwrap();
+        let der =
+            build_cert(&spec, &Issuer { certificate: None, key: key.public_key(), sign: &sign }).unwrap();
         Self { profile, root: Entity { key: Arc::new(key), der }, now }
     }
     pub(crate) fn trust(&self) -> Trust {

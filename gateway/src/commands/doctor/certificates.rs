@@ -36,10 +36,14 @@ fn node_ca(material: &Material, now: UnixMillis) -> Finding {
     let chain: Vec<&[u8]> = material.node_ca_chain.iter().map(AsRef::as_ref).collect();
     let roots: Vec<&[u8]> = material.man.roots.iter().map(AsRef::as_ref).collect();
     match cert::verify_chain(&chain, &roots, now, Expect::NodeKey) {
-        Ok(cert) => dated("identity.node_ca_chain", cert.not_after, now, NODE_CA_WARN, "enrol the node key again"),
-        Err(e @ (CertError::Expired { .. } | CertError::NotYetValid { .. })) => {
-            Finding::fail(CHECK, format!("identity.node_ca_chain: {e}"), "check the clock; if it is right, enrol the node key again")
+        Ok(cert) => {
+            dated("identity.node_ca_chain", cert.not_after, now, NODE_CA_WARN, "enrol the node key again")
         }
+        Err(e @ (CertError::Expired { .. } | CertError::NotYetValid { .. })) => Finding::fail(
+            CHECK,
+            format!("identity.node_ca_chain: {e}"),
+            "check the clock; if it is right, enrol the node key again",
+        ),
         Err(e) => Finding::fail(
             CHECK,
             format!("identity.node_ca_chain: {e}"),
@@ -50,7 +54,8 @@ fn node_ca(material: &Material, now: UnixMillis) -> Finding {
 
 fn set(name: &str, trust: &Trust, now: UnixMillis) -> Vec<Finding> {
     let roots = trust.roots.iter().map(|c| root(&format!("{name}_roots"), c, now));
-    let crls = trust.crls.iter().enumerate().map(|(i, c)| crl(&format!("{name}_crl, list {}", i + 1), c, now));
+    let crls =
+        trust.crls.iter().enumerate().map(|(i, c)| crl(&format!("{name}_crl, list {}", i + 1), c, now));
     roots.chain(crls).collect()
 }
 
@@ -58,9 +63,14 @@ fn root(name: &str, der: &[u8], now: UnixMillis) -> Finding {
     const REMEDY: &str = "get the new root certificate from its CA and add it to the file";
     match cert::parse_cert(der) {
         Ok(c) => {
-            let name = format!("{name}, {}", c.subject.common_name.as_deref().unwrap_or("a root without a name"));
+            let name =
+                format!("{name}, {}", c.subject.common_name.as_deref().unwrap_or("a root without a name"));
             if now < c.not_before {
-                return Finding::fail(CHECK, format!("{name}: not valid before {}", c.not_before.rfc3339()), "check the clock");
+                return Finding::fail(
+                    CHECK,
+                    format!("{name}: not valid before {}", c.not_before.rfc3339()),
+                    "check the clock",
+                );
             }
             dated(&name, c.not_after, now, ROOT_WARN, REMEDY)
         }

@@ -92,7 +92,11 @@ fn endpoint(name: &str, head: &Result<Head, String>, now: UnixMillis, staleness:
             let age = now.since(h.time);
             let what = format!("{name}: height {}, {} s old", h.height, age.as_secs());
             if age > staleness {
-                Finding::fail("ledger", what, "stale: check the clock, then ask the chain's operators; nothing is served")
+                Finding::fail(
+                    "ledger",
+                    what,
+                    "stale: check the clock, then ask the chain's operators; nothing is served",
+                )
             } else {
                 Finding::ok("ledger", what)
             }
@@ -104,7 +108,11 @@ fn endpoint(name: &str, head: &Result<Head, String>, now: UnixMillis, staleness:
 fn clock(newest: Option<UnixMillis>, now: UnixMillis) -> Finding {
     const REMEDY: &str = "set the clock: point its time service at a source that the MAN can reach";
     let Some(newest) = newest else {
-        return Finding::warn("clock", format!("{}: no ledger head to compare with", now.rfc3339()), "reach an endpoint first");
+        return Finding::warn(
+            "clock",
+            format!("{}: no ledger head to compare with", now.rfc3339()),
+            "reach an endpoint first",
+        );
     };
     let ahead = newest.since(now);
     let what = format!("{}: {} ms behind the newest head", now.rfc3339(), ahead.as_millis());
@@ -187,11 +195,17 @@ mod tests {
         use Status::{Fail, Ok, Warn};
         let down: Arc<dyn HeadSource> = Arc::new(FakeHead("d", Err("refused".to_owned())));
         let fresh = || at("a", 100, NOW.0 - 10_000);
-        assert_eq!(statuses(&[fresh(), at("b", 101, NOW.0 - 9_000)]).await, [("ledger", Ok), ("ledger", Ok), ("clock", Ok)]);
+        assert_eq!(
+            statuses(&[fresh(), at("b", 101, NOW.0 - 9_000)]).await,
+            [("ledger", Ok), ("ledger", Ok), ("clock", Ok)]
+        );
         assert_eq!(statuses(&[at("a", 100, NOW.0 - 61_000)]).await, [("ledger", Fail), ("clock", Ok)]);
         assert_eq!(statuses(&[at("a", 100, NOW.0 + 2_000)]).await, [("ledger", Ok), ("clock", Warn)]);
         assert_eq!(statuses(&[at("a", 100, NOW.0 + 6_000)]).await, [("ledger", Ok), ("clock", Fail)]);
-        assert_eq!(statuses(&[down.clone(), fresh()]).await, [("ledger", Fail), ("ledger", Ok), ("clock", Ok)]);
+        assert_eq!(
+            statuses(&[down.clone(), fresh()]).await,
+            [("ledger", Fail), ("ledger", Ok), ("clock", Ok)]
+        );
         assert_eq!(statuses(&[down]).await, [("ledger", Fail), ("clock", Warn)]);
         assert_eq!(
             statuses(&[fresh(), at("b", 50, NOW.0 - 9_000)]).await,

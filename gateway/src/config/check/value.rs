@@ -49,7 +49,11 @@ impl<'a> Notes<'a> {
     pub(super) fn text(&mut self, key: &str, value: Option<String>, max: usize) -> Option<String> {
         let text = self.given(key, value)?;
         if text.is_empty() || text.chars().count() > max || text.chars().any(char::is_control) {
-            self.problem(key, "empty, too long or with control characters", format!("give 1 to {max} characters"));
+            self.problem(
+                key,
+                "empty, too long or with control characters",
+                format!("give 1 to {max} characters"),
+            );
             return None;
         }
         Some(text)

@@ -28,7 +28,8 @@ async fn a_slow_head_is_cut() {
     let pki = Pki::new(Profile::International);
     let server = start(&pki, ListenLimits { header_timeout: SHORT, ..limits() }, router()).await;
     // half a head
-    let answer = ask_h1(client(&pki, server.address, b"http/1.1").await, "GET /whoami HTTP/1.1\r\nHost:").await;
+    let answer =
+        ask_h1(client(&pki, server.address, b"http/1.1").await, "GET /whoami HTTP/1.1\r\nHost:").await;
     assert!(!answer.contains("200"), "{answer}");
     // no byte at all, in either version: hyper itself would wait for ever
     for alpn in [&b"http/1.1"[..], b"h2"] {
@@ -46,7 +47,8 @@ async fn an_idle_connection_is_closed_after_its_answer() {
     let pki = Pki::new(Profile::International);
     let server = start(&pki, ListenLimits { idle_timeout: SHORT, ..limits() }, router()).await;
     let answer =
-        ask_h1(client(&pki, server.address, b"http/1.1").await, "GET /whoami HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+        ask_h1(client(&pki, server.address, b"http/1.1").await, "GET /whoami HTTP/1.1\r\nHost: gw\r\n\r\n")
+            .await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     server.stop().await;
 }
@@ -63,21 +65,32 @@ async fn an_exchange_has_an_end() {
             axum::body::Body::from_stream(chunks)
         }),
     );
-    let server = start(&pki, ListenLimits { exchange_timeout: SHORT, ..limits() }, endless).await;
-    let mut stream = client(&pki, server.address, b"http/1.1").await;
-    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: gw\r\n\r\n").await.unwrap();
-    // nothing is read until the server has given up; then what the buffers hold, and the end
-    let gone = async {
-        while stream.get_ref().0.try_write(&[]).is_ok() && !server.task.is_finished() {
-            let mut one = [0u8; 65536];
-            match tokio::io::AsyncReadExt::read(&mut stream, &mut one).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    for (alpn, request) in [
+        (&b"http/1.1"[..], &b"GET /endless HTTP/1.1\r\nHost: gw\r\n\r\n"[..]),
+        // preface, SETTINGS, HEADERS of GET https /endless on stream 1 (RFC 7541: static 2, 7; literal 4, 1)
+        (b"h2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x87\x04\x08/endless\x01\x02gw"),
+    ] {
+        let server = start(&pki, ListenLimits { exchange_timeout: SHORT, ..limits() }, endless.clone()).await;
+        let ended = || {
+            let labels = "listener=\"bank\",how=\"exchange-timeout\"";
+            metric(&metrics.render(), "xinguan_connections_ended_total", labels)
+        };
+        let before = ended();
+        let mut stream = client(&pki, server.address, alpn).await;
+        stream.write_all(request).await.unwrap();
+        let given_up = async {
+            let mut beat = tokio::time::interval(Duration::from_millis(5));
+            while ended() == before {
+                beat.tick().await;
             }
-        }
-    };
-    soon(gone).await;
-    server.stop().await;
+        };
+        soon(given_up).await;
+        drop(stream);
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -31,12 +31,15 @@ async fn the_bound_on_bytes_is_exact() {
     let pki = Pki::new(Profile::International);
     let server = start(&pki, ListenLimits { body_bytes: 1000, ..limits() }, router()).await;
     let announced = |n: usize| format!("Content-Length: {n}\r\n\r\n{}", "a".repeat(n));
-    let chunked = |n: usize| format!("Transfer-Encoding: chunked\r\n\r\n{n:x}\r\n{}\r\n0\r\n\r\n", "a".repeat(n));
+    let chunked =
+        |n: usize| format!("Transfer-Encoding: chunked\r\n\r\n{n:x}\r\n{}\r\n0\r\n\r\n", "a".repeat(n));
     for path in ["/read", "/extract"] {
         for framed in [&announced as &dyn Fn(usize) -> String, &chunked] {
-            let ok = ask_h1(client(&pki, server.address, b"http/1.1").await, &post(path, &framed(1000))).await;
+            let ok =
+                ask_h1(client(&pki, server.address, b"http/1.1").await, &post(path, &framed(1000))).await;
             assert!(ok.starts_with("HTTP/1.1 200") && ok.contains("1000 bytes"), "{path}: {ok}");
-            let no = ask_h1(client(&pki, server.address, b"http/1.1").await, &post(path, &framed(1001))).await;
+            let no =
+                ask_h1(client(&pki, server.address, b"http/1.1").await, &post(path, &framed(1001))).await;
             assert!(no.starts_with("HTTP/1.1 413"), "{path}: {no}");
         }
         // refused on its announcement: the bytes never come
@@ -98,16 +101,22 @@ async fn http2_bodies_are_bounded_alike() {
     let tight = ListenLimits { body_chunk_timeout: SHORT, body_bytes: 1000, ..limits() };
     let server = start(&pki, tight, router()).await;
     let io = TokioIo::new(client(&pki, server.address, b"h2").await);
-    let (mut send, driver) =
-        hyper::client::conn::http2::handshake::<_, _, BoxBody<bytes::Bytes, std::io::Error>>(TokioExecutor::new(), io)
-            .await
-            .unwrap();
+    let (mut send, driver) = hyper::client::conn::http2::handshake::<
+        _,
+        _,
+        BoxBody<bytes::Bytes, std::io::Error>,
+    >(TokioExecutor::new(), io)
+    .await
+    .unwrap();
     let driver = tokio::spawn(driver);
     let mut ask = async |path: &str, bytes: usize, then_silence: bool| {
         let data = Ok(http_body::Frame::data(bytes::Bytes::from(vec![b'a'; bytes])));
         let first = futures_util::stream::once(std::future::ready(data));
         let body = if then_silence {
-            BodyExt::boxed(StreamBody::new(futures_util::StreamExt::chain(first, futures_util::stream::pending())))
+            BodyExt::boxed(StreamBody::new(futures_util::StreamExt::chain(
+                first,
+                futures_util::stream::pending(),
+            )))
         } else {
             BodyExt::boxed(StreamBody::new(first))
         };

@@ -17,7 +17,9 @@ async fn both_ends_export_the_same_through_http() {
         let mut seen = BTreeSet::new();
         for context in ["one", "two"] {
             let mut stream = client(&pki, server.address, b"http/1.1").await;
-            let request = format!("POST / HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{context}");
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{context}"
+            );
             stream.write_all(request.as_bytes()).await.unwrap();
             let ours = stream
                 .get_ref()

@@ -91,12 +91,13 @@ async fn ask(stream: Stream, h2: bool) -> String {
         return ask_h1(stream, "GET /gated HTTP/1.1\r\nHost: gw\r\n\r\n").await;
     }
     use hyper_util::rt::{TokioExecutor, TokioIo};
-    let (mut send, driver) = hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(
-        TokioExecutor::new(),
-        TokioIo::new(stream),
-    )
-    .await
-    .unwrap();
+    let (mut send, driver) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(
+            TokioExecutor::new(),
+            TokioIo::new(stream),
+        )
+        .await
+        .unwrap();
     let driver = tokio::spawn(driver);
     let request = http::Request::get("https://gw/gated").body(Default::default()).unwrap();
     let text = match send.send_request(request).await {

@@ -34,14 +34,16 @@ async fn both_versions_in_both_profiles_see_the_client() {
         assert!(answer.ends_with(&format!("bank credit-system HTTP/1.1 {profile:?} {spki}")), "{answer}");
 
         let h2 = soon(connect(server.address, config(b"h2"))).await.unwrap();
-        let (mut send, driver) = hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(
-            TokioExecutor::new(),
-            TokioIo::new(h2),
-        )
+        let (mut send, driver) = hyper::client::conn::http2::handshake::<
+            _,
+            _,
+            http_body_util::Empty<bytes::Bytes>,
+        >(TokioExecutor::new(), TokioIo::new(h2))
         .await
         .unwrap();
         let driver = tokio::spawn(driver);
-        let request = http::Request::get("https://gw.xinguan.internal/whoami").body(Default::default()).unwrap();
+        let request =
+            http::Request::get("https://gw.xinguan.internal/whoami").body(Default::default()).unwrap();
         let answer = soon(send.send_request(request)).await.unwrap();
         let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
         assert_eq!(body, format!("bank credit-system HTTP/2.0 {profile:?} {spki}"));

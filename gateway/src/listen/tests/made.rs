@@ -18,7 +18,10 @@ fn it_chains_to_the_root_and_says_what_the_record_says() {
         let (ca, signer) = pki.node_ca("gw");
         let request = identity::Request {
             node: &node(),
-            extra_names: &[HostName::Ip([127, 0, 0, 1].into()), HostName::Dns("gw.xinguan.internal".to_owned())],
+            extra_names: &[
+                HostName::Ip([127, 0, 0, 1].into()),
+                HostName::Dns("gw.xinguan.internal".to_owned()),
+            ],
             lifetime: Duration::from_secs(48 * 3600),
             node_ca_chain: &[ca.into()],
             now: NOW,
@@ -31,7 +34,10 @@ fn it_chains_to_the_root_and_says_what_the_record_says() {
         let info = parse_cert(chain[0]).unwrap();
         assert_eq!(info.dns, ["gw.xinguan.internal"], "a name is listed once");
         assert_eq!(info.subject.common_name.as_deref(), Some("gw"));
-        assert_eq!((info.spki, info.not_before, info.not_after), (made.binding.spki, made.binding.not_before, made.binding.not_after));
+        assert_eq!(
+            (info.spki, info.not_before, info.not_after),
+            (made.binding.spki, made.binding.not_before, made.binding.not_after)
+        );
         // what the ledger takes: not a millisecond over a day
         assert!(made.binding.not_after.since(made.binding.not_before) <= MAX_LIFETIME);
         let again = identity::make(&request, &signer, &CountingEntropy).unwrap();

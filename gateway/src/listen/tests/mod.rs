@@ -27,7 +27,10 @@ async fn whoami(Extension(conn): Extension<ConnInfo>, version: http::Version) ->
 }
 
 fn router() -> Router {
-    Router::new().route("/whoami", any(whoami)).route("/read", any(bodies::read)).route("/extract", any(bodies::extract))
+    Router::new()
+        .route("/whoami", any(whoami))
+        .route("/read", any(bodies::read))
+        .route("/extract", any(bodies::extract))
 }
 
 /// One HTTP/1.1 exchange, connection closed after it.

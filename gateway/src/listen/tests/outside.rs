@@ -43,7 +43,10 @@ async fn curl_speaks_both_versions() {
                 .arg(format!("https://{host}:{}/whoami", server.address.port()));
             let out = run(curl).await;
             let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-            assert!(text.starts_with(&format!("bank curl {said} International ")), "{version}: {text}{errors}");
+            assert!(
+                text.starts_with(&format!("bank curl {said} International ")),
+                "{version}: {text}{errors}"
+            );
         }
     }
     // without its certificate it gets nothing
