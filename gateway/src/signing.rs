@@ -546,11 +546,12 @@ mod tests {
         let messages = [ask_message(&r, "one"), ask_message(&r, "two")];
         let leaf = ask(&r, 1);
         until(|| r.signer.stats().waiting == 3).await;
-        // tree (first), message, tree: the leaf does not wait for the second message
-        for _ in 0..3 {
-            r.permits.send(Permit::Sign).unwrap();
-        }
+        // tree (first), message, tree, message: neither kind waits for all of the other
+        r.permits.send(Permit::Sign).unwrap();
+        r.permits.send(Permit::Sign).unwrap();
         first.await.unwrap().unwrap();
+        until(|| messages[0].is_finished()).await;
+        r.permits.send(Permit::Sign).unwrap();
         leaf.await.unwrap().unwrap();
         until(|| r.device.entered.load(Ordering::SeqCst) == 4).await;
         assert_eq!(r.signer.stats().waiting, 0);

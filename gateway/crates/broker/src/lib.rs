@@ -25,3 +25,6 @@ pub use merge::{BrokerError, Merged, ReportHead, assemble, delivered_outcomes};
 pub use peer::{AskError, FakePeer, RegionPeer, RequestMaker, RequestTemplate};
 pub use plan::{MAX_SOURCES, Plan};
 pub use reply::{ReplyFault, check_reply};
+
+#[cfg(test)]
+mod testing;

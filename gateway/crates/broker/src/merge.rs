@@ -127,3 +127,77 @@ pub fn delivered_outcomes(report: &Report, replies: &[SignedReply]) -> Vec<Deliv
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+    use gw_proto::{Hex, record::TraceStatus as T};
+
+    fn head(opening: &Opening) -> ReportHead<'_> {
+        ReportHead {
+            opening,
+            asker: ASKER.parse().unwrap(),
+            node: ASKER.parse().unwrap(),
+            created: UnixMillis(5),
+            reserved_at: Height(10),
+            catalogue: "2026.1".into(),
+        }
+    }
+    fn replied(i: usize, change: impl Fn(&mut gw_proto::message::Reply)) -> (NodeId, Outcome) {
+        let id = node(i).id;
+        let mut r = reply(&id, Hex([6; 32]), Hex([7; 32]));
+        change(&mut r);
+        (id.clone(), Outcome::Replied(Box::new(signed(r, &key_of(&id)))))
+    }
+
+    #[test]
+    fn every_planned_source_is_a_part_and_nobody_else() {
+        let t = opening();
+        let outcomes = BTreeMap::from([
+            replied(0, |r| r.items[0].disputed = true),
+            replied(1, |r| {
+                r.status = ReplyStatus::Empty;
+                r.items.clear();
+            }),
+            (node(2).id, Outcome::Refused { problem: "stale".into() }),
+            (node(3).id, Outcome::Missing { reason: "timeout" }),
+            replied(99, |_| ()),
+        ]);
+        let m = assemble(head(&t), &plan(5), outcomes).unwrap();
+        let states: Vec<_> = m.report.parts.iter().map(|p| p.outcome.clone()).collect();
+        assert_eq!(
+            states,
+            vec![
+                PartState::Answered,
+                PartState::Empty,
+                PartState::Refused { problem: "stale".into() },
+                PartState::Missing { reason: "timeout".into() },
+                PartState::Missing { reason: "not-asked".into() },
+            ]
+        );
+        assert!(!m.report.complete);
+        assert_eq!(m.replies.len(), 2);
+        let leaves: Vec<_> = m.replies.iter().map(|r| r.proof.leaf_hash().unwrap()).collect();
+        assert_eq!(m.report.replies, leaves);
+        assert_eq!(m.report.items.len(), 1);
+        assert!(m.report.items[0].item.disputed);
+        assert_eq!(m.report.items[0].sources, vec![node(0).id]);
+
+        let told = delivered_outcomes(&m.report, &m.replies);
+        let status: Vec<_> = told.iter().map(|o| o.status).collect();
+        assert_eq!(status, vec![T::Answered, T::Empty, T::Refused, T::Missing, T::Missing]);
+        assert_eq!(told[1].reply_leaf, Some(leaves[1]));
+        assert_eq!(told[2].reply_leaf, None);
+    }
+
+    #[test]
+    fn complete_means_all_and_beyond_the_bound_is_named() {
+        let t = opening();
+        let all = |n: usize| (0..n).map(|i| replied(i, |_| ())).collect::<BTreeMap<_, _>>();
+        assert!(assemble(head(&t), &plan(3), all(3)).unwrap().report.complete);
+        assert!(!assemble(head(&t), &plan(0), all(0)).unwrap().report.complete);
+        let many = assemble(head(&t), &plan(65), all(64)).unwrap().report;
+        assert_eq!((many.parts.len(), many.complete), (65, false));
+    }
+}

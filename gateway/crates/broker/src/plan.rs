@@ -34,3 +34,20 @@ impl Plan {
         Self { asked, left_out }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::node;
+
+    #[test]
+    fn each_node_once_in_order_and_bounded() {
+        let p = Plan::over([5, 1, 5, 3, 1].map(node));
+        assert_eq!(p.asked, [1, 3, 5].map(node));
+        assert!(p.left_out.is_empty());
+        let p = Plan::over((0..70).map(node));
+        assert_eq!((p.asked.len(), p.left_out.len()), (MAX_SOURCES, 6));
+        assert_eq!(p.left_out[0], node(64));
+        assert_eq!(Plan::over([]), Plan::default());
+    }
+}

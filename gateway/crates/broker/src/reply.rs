@@ -112,6 +112,48 @@ pub fn check_reply(
 }
 
 fn is_version(text: &str) -> bool {
-    (1..=40).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+    use gw_proto::Dimension;
+
+    #[test]
+    fn an_honest_reply_is_believed_and_every_lie_has_its_name() {
+        let (node, request, channel) = (node(1), Hex([6; 32]), Hex([7; 32]));
+        let honest = signed(reply(&node.id, request, channel), &key_of(&node.id));
+        let check = |s: &SignedReply| check_reply(&terms(), &node, s, &channel, &[Hex([1; 32]), request]);
+        assert_eq!(check(&honest), Ok(()));
+        let found = 1_100;
+        let expected: [&dyn Fn(&ReplyFault) -> bool; LIES] = [
+            &|f| *f == ReplyFault::Version { found: 2 },
+            &|f| *f == ReplyFault::Source,
+            &|f| *f == ReplyFault::Asker,
+            &|f| *f == ReplyFault::ReportId,
+            &|f| *f == ReplyFault::Request,
+            &|f| *f == ReplyFault::Channel,
+            &|f| *f == ReplyFault::Height { found: Height(9), reserved_at: Height(10) },
+            &|f| *f == ReplyFault::NotEmpty,
+            &|f| *f == ReplyFault::Catalogue,
+            &|f| *f == ReplyFault::Items(ItemError::Dimension { index: 0, dimension: Dimension::Legal }),
+            &|f| matches!(f, ReplyFault::Size { found: bytes } if *bytes > found * 1_000),
+            &|f| matches!(f, ReplyFault::Proof(ProofError::KeyId { .. })),
+            &|f| *f == ReplyFault::Proof(ProofError::Digest),
+            &|f| matches!(f, ReplyFault::Proof(ProofError::Kind { .. })),
+        ];
+        for (which, fits) in expected.iter().enumerate() {
+            let fault = check(&lie(&node.id, request, channel, which)).unwrap_err();
+            assert!(fits(&fault), "lie {which}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_reply_to_nothing_we_sent_is_refused() {
+        let (node, channel) = (node(1), Hex([7; 32]));
+        let s = signed(reply(&node.id, Hex([6; 32]), channel), &key_of(&node.id));
+        assert_eq!(check_reply(&terms(), &node, &s, &channel, &[]), Err(ReplyFault::Request));
+    }
 }

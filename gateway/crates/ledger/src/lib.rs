@@ -18,10 +18,14 @@
 //! | [`state`] | [`StateHandle`]: the verified state, its cursor, its health |
 //! | [`driver`] | [`follow`]: the follower's actions done |
 //! | [`submit`] | [`Submitter`]: records into batches into transactions, and their fate |
+//! | [`tx`] | building and account-signing transactions |
 //! | [`inclusion`] | [`fetch_inclusion`]: the proof that a record stands on the chain |
 //! | [`heartbeat`] | a block on an idle chain, by the node whose turn it is |
+//! | `dev` | the development ledger, cargo feature `dev` |
 
 pub mod adapter;
+#[cfg(feature = "dev")]
+pub mod dev;
 pub mod driver;
 pub mod endpoint;
 pub mod error;
@@ -32,6 +36,7 @@ pub mod heartbeat;
 pub mod inclusion;
 pub mod state;
 pub mod submit;
+pub mod tx;
 pub mod verify;
 
 pub use adapter::{FiscoRpc, RpcOptions};

@@ -148,9 +148,7 @@ impl<'a> Work<'a> {
 
     /// A box that does not know the rules in force stops: going on would mean something else than others do.
     fn check_rules(&self) -> Result<(), ApplyError> {
-        let set = self.view().rules()?;
-        let version =
-            set.iter().rev().find(|r| r.from_height <= self.height).map_or(self.genesis.rules, |r| r.version);
+        let version = self.view().rules_at(self.height)?.unwrap_or(self.genesis.rules);
         if KNOWN_RULES.contains(&version) {
             Ok(())
         } else {

@@ -62,7 +62,17 @@ pub struct AccessRequest<'a> {
     pub at: At,
 }
 
-/// Leave to go on, made by [`decide_authorization`] alone.
+/// Leave to go on, made by [`decide_authorization`] alone. It cannot be built, copied or changed elsewhere:
+/// ```compile_fail,E0451
+/// fn forge(real: gw_policy::Permit, asker: gw_proto::InstitutionId) -> gw_policy::Permit {
+///     gw_policy::Permit { asker, ..real }
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// fn twice(real: gw_policy::Permit) -> (gw_policy::Permit, gw_policy::Permit) {
+///     (real.clone(), real)
+/// }
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     asker: InstitutionId,

@@ -133,8 +133,8 @@ pub enum Refusal {
     #[error("the reservation's deadline has passed")]
     DeadlinePassed,
     /// no accepted chain under an evidence root
-    #[error("evidence: no valid certificate chain under an evidence root of its level: {0}")]
-    EvidenceChain(String),
+    #[error("evidence: no valid certificate chain under an evidence root of its level")]
+    EvidenceChain(#[source] gw_sm::cert::CertError),
     /// certificate of another enterprise
     #[error("evidence: the certificate is not the subject's")]
     EvidenceSubject,

@@ -336,6 +336,14 @@ impl<'a> View<'a> {
     pub fn rules(&self) -> Result<Vec<Rules>, StateError> {
         load_all(self.state, "rules", &keys::all_rules(), MAX_LISTED)
     }
+    /// The rules version in force at a height: what governance set last for it, else the genesis document's.
+    pub fn rules_at(&self, height: Height) -> Result<Option<u32>, StateError> {
+        let set = self.rules()?;
+        match set.iter().rev().find(|r| r.from_height <= height) {
+            Some(rules) => Ok(Some(rules.version)),
+            None => Ok(self.origin()?.map(|o| o.rules)),
+        }
+    }
     /// An authorization, revoked and used up ones included.
     pub fn authorization(&self, id: &AuthzId) -> Result<Option<AuthzState>, StateError> {
         load(self.state, "authorization", &keys::authorization(id))

@@ -12,9 +12,10 @@ use std::collections::BTreeSet;
 
 /// The most items in one reply.
 pub const MAX_ITEMS: usize = 4_096;
-/// The most bytes of a text, a code, or an item's key.
+/// The most bytes of a text or a code.
 pub const MAX_TEXT_BYTES: usize = 1_000;
-const MAX_NAME_BYTES: usize = 120;
+const MAX_ID_BYTES: usize = 120;
+const MAX_KEY_BYTES: usize = 200;
 
 /// Why a reply's items are refused. Names positions, never values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +40,8 @@ pub enum ItemError {
         /// position
         index: usize,
     },
-    /// A text or key is too long or holds control characters.
-    #[error("item {index}: a text is too long or holds control characters")]
+    /// A text or key is too long, or holds control or direction characters.
+    #[error("item {index}: a text is too long, or holds control or direction characters")]
     Text {
         /// position
         index: usize,
@@ -90,7 +91,7 @@ fn check_item(index: usize, item: &Item) -> Result<(), ItemError> {
     if !is_date(&item.as_of) {
         return Err(ItemError::Date { index });
     }
-    if item.key.as_deref().is_some_and(|k| k.is_empty() || !is_text(k, MAX_NAME_BYTES)) {
+    if item.key.as_deref().is_some_and(|k| k.is_empty() || !is_text(k, MAX_KEY_BYTES)) {
         return Err(ItemError::Text { index });
     }
     match &item.value {
@@ -106,7 +107,7 @@ fn check_item(index: usize, item: &Item) -> Result<(), ItemError> {
 }
 
 fn is_id(id: &str, dimension: Dimension) -> bool {
-    id.len() <= MAX_NAME_BYTES
+    id.len() <= MAX_ID_BYTES
         && id.strip_prefix(dimension.as_str()).and_then(|rest| rest.strip_prefix('.')).is_some_and(|name| {
             !name.is_empty()
                 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
@@ -114,8 +115,10 @@ fn is_id(id: &str, dimension: Dimension) -> bool {
 }
 
 fn is_text(text: &str, limit: usize) -> bool {
-    // control characters could move a reader's cursor; no fact of the catalogue needs them
-    text.len() <= limit && !text.chars().any(char::is_control)
+    // control characters could move a reader's cursor, the others turn the direction of writing: both
+    // make a printed report lie, and no fact of the catalogue needs them
+    let harmful = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.len() <= limit && !text.chars().any(harmful)
 }
 
 fn is_date(text: &str) -> bool {
@@ -189,6 +192,7 @@ mod tests {
         }
         assert_eq!(one(tax(Value::Text("x".repeat(1_001)))), Err(ItemError::Text { index: 0 }));
         assert_eq!(one(tax(Value::Code("\u{1b}[2J".into()))), Err(ItemError::Text { index: 0 }));
+        assert_eq!(one(tax(Value::Text("a\u{202e}b".into()))), Err(ItemError::Text { index: 0 }));
         let empty_key = Item { key: Some(String::new()), ..tax(Value::Integer(1)) };
         assert_eq!(one(empty_key), Err(ItemError::Text { index: 0 }));
         let twice = vec![tax(Value::Integer(1)), tax(Value::Integer(2))];

@@ -33,6 +33,8 @@ pub mod domain {
     pub const REQUEST: &str = "xinguan/request/1";
     /// Reply between gateways.
     pub const REPLY: &str = "xinguan/reply/1";
+    /// The catalogue of items.
+    pub const CATALOGUE: &str = "xinguan/catalogue/1";
     /// A report given to a bank.
     pub const REPORT: &str = "xinguan/report/1";
     /// Signed root of a Merkle batch.

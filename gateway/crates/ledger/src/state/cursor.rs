@@ -13,7 +13,7 @@ use gw_store::{Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
 /// For how many blocks the hash is kept: 36 days of heartbeats on an idle chain.
-pub const HASHES_KEPT: u64 = 1 << 17;
+pub(super) const HASHES_KEPT: u64 = 1 << 17;
 
 /// First bytes of this crate's keys; the second is the layout's version.
 const PREFIX: [u8; 2] = [b'l', 1];

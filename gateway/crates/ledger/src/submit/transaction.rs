@@ -1,9 +1,12 @@
 //! Records → signed batch → signed transaction.
 
-use crate::error::LedgerError;
+use crate::{
+    error::LedgerError,
+    tx::{TxError, build_transaction},
+};
 use gw_proto::{
     Height, Hex, NodeId,
-    fisco::{Transaction, encode_put_input, write_0x},
+    fisco::Transaction,
     genesis::Genesis,
     record::{Batch, KeySignature, MAX_BATCH_BYTES, Record, SignedBatch, VERSION, Writer},
 };
@@ -62,22 +65,10 @@ pub(super) fn wrap(
     if payload.len() > MAX_BATCH_BYTES {
         return Err(LedgerError::BatchFull { found: batch.batch.records.len(), bytes: payload.len() });
     }
-    let mut tx = Transaction {
-        version: 0,
-        hash: String::new(),
-        chain_id: genesis.chain.clone(),
-        group_id: genesis.group.clone(),
-        block_limit: i64::try_from(fresh.expires.0)
-            .map_err(|_| LedgerError::Encode("the block limit is out of range".into()))?,
-        nonce: hex::encode(fresh.tx_nonce),
-        to: genesis.contract.clone(),
-        input: write_0x(&encode_put_input(&payload)),
-        abi: String::new(),
-        signature: String::new(),
-    };
-    let hash = tx.compute_hash()?;
-    let signature = sign_message(account_signer, &hash.0).map_err(|e| sign_error(&e))?;
-    tx.hash = write_0x(&hash.0);
-    tx.signature = write_0x(&[signature.0, account_signer.public_key().point.0].concat());
-    Ok(tx)
+    let limit = i64::try_from(fresh.expires.0)
+        .map_err(|_| LedgerError::Encode("the block limit is out of range".into()))?;
+    build_transaction(genesis, &payload, limit, fresh.tx_nonce, account_signer).map_err(|e| match e {
+        TxError::Sign(e) => sign_error(&e),
+        other => LedgerError::Encode(other.to_string()),
+    })
 }

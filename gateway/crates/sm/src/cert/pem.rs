@@ -3,7 +3,7 @@
 use super::{CertError, MAX_CERT, MAX_CRL, MAX_CRLS, MAX_ROOTS, bound, count, names};
 use crate::KeyPair;
 use der::{
-    Decode as _,
+    Decode as _, SecretDocument,
     pem::{LineEnding, encode_string},
 };
 use gw_proto::Scheme;
@@ -59,46 +59,54 @@ pub fn crl_to_pem(der: &[u8]) -> Result<String, CertError> {
     encode_string("X509 CRL", LineEnding::LF, der).map_err(|_| CertError::Malformed("revocation list"))
 }
 
+const LABEL: &str = "PRIVATE KEY";
 const KEY: CertError = CertError::Malformed("private key (PKCS#8, not encrypted, SM2 or P-256)");
 
-/// A key pair as PKCS#8 in PEM, not encrypted: test PKIs, interoperation.
-pub fn key_to_pem(key: &KeyPair) -> Result<Zeroizing<String>, CertError> {
+/// A key pair as PKCS#8, not encrypted; wiped on drop.
+pub(crate) fn key_to_pkcs8(key: &KeyPair) -> Result<SecretDocument, CertError> {
     match key.public_key().scheme {
         Scheme::Sm2Sm3 => {
             let secret = sm2::SecretKey::from_slice(&**key.secret()).map_err(|_| KEY)?;
-            secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KEY)
+            secret.to_pkcs8_der().map_err(|_| KEY)
         }
         Scheme::EcdsaP256Sha256 => {
             let secret = p256::SecretKey::from_slice(&**key.secret()).map_err(|_| KEY)?;
-            secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| KEY)
+            secret.to_pkcs8_der().map_err(|_| KEY)
         }
     }
 }
 
-/// A key pair from PKCS#8 in PEM. The curve in the file decides the scheme.
-pub fn key_from_pem(text: &str) -> Result<KeyPair, CertError> {
-    bound("key file", text.len(), MAX_CERT)?;
-    let (label, document) = der::SecretDocument::from_pem(text.trim_start()).map_err(|_| KEY)?;
-    if label != "PRIVATE KEY" {
-        return Err(KEY);
-    }
-    let info = PrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|_| KEY)?;
+/// A key pair from PKCS#8. The curve in it decides the scheme.
+pub(crate) fn key_from_pkcs8(der: &[u8]) -> Result<KeyPair, CertError> {
+    let info = PrivateKeyInfoRef::from_der(der).map_err(|_| KEY)?;
     if info.algorithm.oid != names::EC_PUBLIC_KEY {
         return Err(CertError::WrongCurve);
     }
     let mut secret = Zeroizing::new([0u8; 32]);
     let scheme = match info.algorithm.parameters_oid().map_err(|_| KEY)? {
         names::CURVE_SM2 => {
-            let key = sm2::SecretKey::from_pkcs8_der(document.as_bytes()).map_err(|_| KEY)?;
+            let key = sm2::SecretKey::from_pkcs8_der(der).map_err(|_| KEY)?;
             secret.copy_from_slice(&Zeroizing::new(key.to_bytes()));
             Scheme::Sm2Sm3
         }
         names::CURVE_P256 => {
-            let key = p256::SecretKey::from_pkcs8_der(document.as_bytes()).map_err(|_| KEY)?;
+            let key = p256::SecretKey::from_pkcs8_der(der).map_err(|_| KEY)?;
             secret.copy_from_slice(&Zeroizing::new(key.to_bytes()));
             Scheme::EcdsaP256Sha256
         }
         _ => return Err(CertError::WrongCurve),
     };
     KeyPair::from_secret(scheme, *secret).map_err(|_| KEY)
+}
+
+/// A key pair as PKCS#8 in PEM, not encrypted: test PKIs, interoperation.
+pub fn key_to_pem(key: &KeyPair) -> Result<Zeroizing<String>, CertError> {
+    key_to_pkcs8(key)?.to_pem(LABEL, LineEnding::LF).map_err(|_| KEY)
+}
+
+/// A key pair from PKCS#8 in PEM. The curve in the file decides the scheme.
+pub fn key_from_pem(text: &str) -> Result<KeyPair, CertError> {
+    bound("key file", text.len(), MAX_CERT)?;
+    let (label, document) = SecretDocument::from_pem(text.trim_start()).map_err(|_| KEY)?;
+    if label == LABEL { key_from_pkcs8(document.as_bytes()) } else { Err(KEY) }
 }

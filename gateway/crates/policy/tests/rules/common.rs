@@ -1,5 +1,4 @@
 //! A small consortium in memory: two banks, two bureaus, a supervisor, three governance keys.
-#![expect(dead_code, reason = "each test program uses a part of it")]
 
 use gw_policy::{BlockInput, BlockOutcome, Fate, MapState, View, apply_block};
 use gw_proto::genesis::{Engine, Genesis, Governance};
@@ -10,33 +9,33 @@ use gw_sm::KeyPair;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub const START: u64 = 1_790_000_000_000;
-pub const HOUR: u64 = 3_600_000;
-pub const DAY: u64 = 24 * HOUR;
+pub(crate) const START: u64 = 1_790_000_000_000;
+pub(crate) const HOUR: u64 = 3_600_000;
+pub(crate) const DAY: u64 = 24 * HOUR;
 
-pub fn inst(s: &str) -> InstitutionId {
+pub(crate) fn inst(s: &str) -> InstitutionId {
     InstitutionId::parse(s).unwrap()
 }
-pub fn node(s: &str) -> NodeId {
+pub(crate) fn node(s: &str) -> NodeId {
     NodeId::parse(s).unwrap()
 }
-pub fn region(s: &str) -> Region {
+pub(crate) fn region(s: &str) -> Region {
     Region::parse(s).unwrap()
 }
-pub fn key(seed: u8) -> Arc<KeyPair> {
+pub(crate) fn key(seed: u8) -> Arc<KeyPair> {
     // both schemes are in use on one chain
     let scheme = if seed.is_multiple_of(2) { Scheme::Sm2Sm3 } else { Scheme::EcdsaP256Sha256 };
     Arc::new(KeyPair::from_secret(scheme, [seed; 32]).unwrap())
 }
-pub fn preimage(seed: u8) -> Hex<32> {
+pub(crate) fn preimage(seed: u8) -> Hex<32> {
     Hex([seed; 32])
 }
-pub fn at(ms: u64) -> UnixMillis {
+pub(crate) fn at(ms: u64) -> UnixMillis {
     UnixMillis(START + ms)
 }
 
 /// (node, institution, roles, region, key)
-pub const NODES: [(&str, &str, &[Role], &str, u8); 7] = [
+pub(crate) const NODES: [(&str, &str, &[Role], &str, u8); 7] = [
     ("bank-a-1", "bank-a", &[Role::Institution], "320500", 11),
     ("bank-a-2", "bank-a", &[Role::Institution], "320500", 12),
     ("bank-b-1", "bank-b", &[Role::Institution], "320500", 13),
@@ -47,19 +46,19 @@ pub const NODES: [(&str, &str, &[Role], &str, u8); 7] = [
 ];
 
 #[derive(Clone)]
-pub struct World {
-    pub genesis: Genesis,
-    pub governance: Vec<Arc<KeyPair>>,
-    pub keys: BTreeMap<NodeId, Arc<KeyPair>>,
-    pub state: MapState,
-    pub blocks: Vec<BlockInput>,
-    pub time: UnixMillis,
+pub(crate) struct World {
+    pub(crate) genesis: Genesis,
+    pub(crate) governance: Vec<Arc<KeyPair>>,
+    pub(crate) keys: BTreeMap<NodeId, Arc<KeyPair>>,
+    pub(crate) state: MapState,
+    pub(crate) blocks: Vec<BlockInput>,
+    pub(crate) time: UnixMillis,
     nonce: u128,
 }
 
 impl World {
     /// Before block 1.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let governance: Vec<_> = [1, 2, 3].map(key).into();
         let genesis = Genesis {
             v: 1,
@@ -70,7 +69,10 @@ impl World {
             contract: format!("0x{}", "1".repeat(40)),
             block0: Hex([9; 32]),
             sealers: Vec::new(),
-            governance: Governance { threshold: 2, keys: governance.iter().map(|k| *k.public_key()).collect() },
+            governance: Governance {
+                threshold: 2,
+                keys: governance.iter().map(|k| *k.public_key()).collect(),
+            },
             rules: 1,
         };
         let keys = NODES.iter().map(|n| (node(n.0), key(n.4))).collect();
@@ -86,7 +88,7 @@ impl World {
     }
 
     /// Members, policy and catalogue listed; `blocked` is blocked.
-    pub fn standard() -> Self {
+    pub(crate) fn standard() -> Self {
         let mut w = Self::empty();
         let mut records = Vec::new();
         for id in ["bank-a", "bank-b", "bureau-c", "bureau-d", "pboc", "blocked"] {
@@ -108,13 +110,13 @@ impl World {
         w
     }
 
-    pub fn view(&self) -> View<'_> {
+    pub(crate) fn view(&self) -> View<'_> {
         View::new(&self.state)
     }
-    pub fn height(&self) -> Height {
+    pub(crate) fn height(&self) -> Height {
         Height(self.blocks.len() as u64)
     }
-    pub fn batch(&mut self, writer: Writer, records: Vec<Record>) -> Batch {
+    pub(crate) fn batch(&mut self, writer: Writer, records: Vec<Record>) -> Batch {
         self.nonce += 1;
         Batch {
             v: 1,
@@ -127,23 +129,23 @@ impl World {
         }
     }
     /// Records by a node, signed with the key that the node has here (listed or not).
-    pub fn by(&mut self, id: &str, records: Vec<Record>) -> SignedBatch {
+    pub(crate) fn by(&mut self, id: &str, records: Vec<Record>) -> SignedBatch {
         let key = self.keys.get(&node(id)).cloned().unwrap_or_else(|| key(99));
         let batch = self.batch(Writer::Node(node(id)), records);
         sign(batch, &[&key])
     }
     /// Records by two of three governance keys.
-    pub fn govern(&mut self, records: Vec<Record>) -> SignedBatch {
+    pub(crate) fn govern(&mut self, records: Vec<Record>) -> SignedBatch {
         let batch = self.batch(Writer::Governance, records);
         sign(batch, &[&self.governance[0], &self.governance[2]])
     }
     /// The next block.
-    pub fn input(&self, batches: Vec<SignedBatch>) -> BlockInput {
+    pub(crate) fn input(&self, batches: Vec<SignedBatch>) -> BlockInput {
         let height = Height(self.height().0 + 1);
         let hash = sm3(&height.0.to_be_bytes());
         BlockInput { height, hash, time: self.time, batches: (0u32..).zip(batches).collect() }
     }
-    pub fn apply(&mut self, batches: Vec<SignedBatch>) -> BlockOutcome {
+    pub(crate) fn apply(&mut self, batches: Vec<SignedBatch>) -> BlockOutcome {
         let input = self.input(batches);
         let outcome = apply_block(&self.genesis, &self.state, &input).unwrap();
         self.state.commit(&outcome.changes);
@@ -151,20 +153,20 @@ impl World {
         outcome
     }
     /// A block with one batch of one record.
-    pub fn one(&mut self, id: &str, record: Record) -> Fate {
+    pub(crate) fn one(&mut self, id: &str, record: Record) -> Fate {
         let batch = self.by(id, vec![record]);
         self.single(batch)
     }
-    pub fn govern_one(&mut self, record: Record) -> Fate {
+    pub(crate) fn govern_one(&mut self, record: Record) -> Fate {
         let batch = self.govern(vec![record]);
         self.single(batch)
     }
-    pub fn single(&mut self, batch: SignedBatch) -> Fate {
+    pub(crate) fn single(&mut self, batch: SignedBatch) -> Fate {
         self.apply(vec![batch]).fates[0].fate
     }
 }
 
-pub fn sign(batch: Batch, keys: &[&KeyPair]) -> SignedBatch {
+pub(crate) fn sign(batch: Batch, keys: &[&KeyPair]) -> SignedBatch {
     let input = batch.signing_input().unwrap();
     let signatures = keys
         .iter()
@@ -173,7 +175,7 @@ pub fn sign(batch: Batch, keys: &[&KeyPair]) -> SignedBatch {
     SignedBatch { batch, signatures }
 }
 
-pub fn institution(id: &str) -> Record {
+pub(crate) fn institution(id: &str) -> Record {
     Record::Institution(Institution {
         id: inst(id),
         name: format!("{id} 测试"),
@@ -181,7 +183,7 @@ pub fn institution(id: &str) -> Record {
         standing: Standing::Active,
     })
 }
-pub fn listed(id: &str) -> Node {
+pub(crate) fn listed(id: &str) -> Node {
     let n = NODES.iter().find(|n| n.0 == id).unwrap();
     Node {
         id: node(n.0),
@@ -193,7 +195,7 @@ pub fn listed(id: &str) -> Node {
         standing: Standing::Active,
     }
 }
-pub fn policy(version: u32) -> Policy {
+pub(crate) fn policy(version: u32) -> Policy {
     let cap = |max_uses, dimensions: &[Dimension], per_holder_day| Cap {
         max_uses,
         dimensions: dimensions.to_vec(),
@@ -212,7 +214,7 @@ pub fn policy(version: u32) -> Policy {
 }
 
 /// An asserted statement of `bank-a` unless changed.
-pub fn statement(seed: u8) -> Statement {
+pub(crate) fn statement(seed: u8) -> Statement {
     Statement {
         v: 1,
         consortium: ConsortiumId::parse("test-consortium").unwrap(),
@@ -229,20 +231,20 @@ pub fn statement(seed: u8) -> Statement {
         salt: Hex([seed; 32]),
     }
 }
-pub fn asserted() -> Evidence {
+pub(crate) fn asserted() -> Evidence {
     Evidence::Asserted { document: Hex([5; 32]) }
 }
-pub fn authorization(s: &Statement) -> Record {
+pub(crate) fn authorization(s: &Statement) -> Record {
     Record::Authorization(Authorization::of(s).unwrap())
 }
 /// T of `writer` under S.
-pub fn opening(s: &Statement, writer: &InstitutionId, salt: u8) -> Opening {
+pub(crate) fn opening(s: &Statement, writer: &InstitutionId, salt: u8) -> Opening {
     let id = Authorization::of(s).unwrap().id;
     let dimensions = vec![Dimension::Basic];
     let tag = Hex([6; 32]);
     Opening::new(writer, id, s.subject.clone(), Purpose::PreLoan, dimensions, tag, Hex([salt; 32])).unwrap()
 }
-pub fn reservation(t: &Opening, deadline: UnixMillis) -> Record {
+pub(crate) fn reservation(t: &Opening, deadline: UnixMillis) -> Record {
     Record::Reservation(Reservation {
         report_id: t.report_id,
         authz_id: t.authz_id,
@@ -250,7 +252,13 @@ pub fn reservation(t: &Opening, deadline: UnixMillis) -> Record {
         deadline,
     })
 }
-pub fn trace(asker: &str, report_id: ReportId, side: Side, source: &str, status: TraceStatus) -> Trace {
-    let reply_leaf = (status == TraceStatus::Answered).then(|| Hex([8; 32]));
+pub(crate) fn trace(
+    asker: &str,
+    report_id: ReportId,
+    side: Side,
+    source: &str,
+    status: TraceStatus,
+) -> Trace {
+    let reply_leaf = (status == TraceStatus::Answered).then_some(Hex([8; 32]));
     Trace { asker: inst(asker), report_id, side, source: node(source), status, reply_leaf }
 }

@@ -1,7 +1,6 @@
 //! Every type of record × every kind of writer: what becomes of it.
 
-mod common;
-use common::*;
+use crate::common::*;
 use gw_policy::{Fate, RefusalReason as Why};
 use gw_proto::record::*;
 use gw_proto::*;
@@ -101,6 +100,9 @@ fn every_record_by_every_writer() {
     for record in samples(&world, &t) {
         let (row, cells) = expected(&record);
         rows.insert(row);
+        // what is decided here is what a transaction can carry
+        let carried = world.clone().govern(vec![record.clone()]);
+        assert_eq!(SignedBatch::parse(&carried.to_bytes().unwrap()).unwrap(), carried, "{}", record.kind());
         for (writer, cell) in WRITERS.iter().zip(cells) {
             let mut w = world.clone();
             let fate = match *writer {
