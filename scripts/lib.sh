@@ -4,6 +4,7 @@
 # A script that sources this file stands in the workspace's folder and has:
 #   stage NAME COMMAND…      runs it, shows its output and time, counts it; 77 means skipped (see `skip`)
 #   essential NAME COMMAND…  the same, but a failure ends the script: what follows could only fail too
+#   only NAME…              runs these stages and no others
 #   skip REASON              inside a stage: it cannot run here, and why
 #   finish                   the table of stages, then `N passed, N failed, N skipped`; exits 1 if any failed
 #   need COMMAND PACKAGE WHY notes a missing tool; `install_needed` installs all of them through apt
@@ -38,6 +39,9 @@ skip() {
   say "skipped: $*"
   exit 77 # stages run in a subshell
 }
+
+# Names the only stages to run; none = all.
+only() { ONLY=("$@"); }
 
 wanted() {
   [[ ${#ONLY[@]} -eq 0 ]] && return 0
@@ -177,7 +181,9 @@ add_backports() {
   local suite=$1 mirror key
   command -v apt-get > /dev/null || { say "not a Debian system: install Rust by rustup and start again"; return 1; }
   apt_update
+  # shellcheck disable=SC2016 # apt's own $(…)
   apt-get indextargets --format '$(RELEASE)' 2> /dev/null | grep -qx "$suite" && return 0
+  # shellcheck disable=SC2016
   mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2> /dev/null |
     sed -n "s/^${suite%-backports} //p" | head -1)
   if [[ -z "$mirror" ]]; then
