@@ -1,1 +1,95 @@
-fn main() {}
+//! `xinguan`: one program, three roles. Subcommands are files in `commands/`.
+
+use clap::{Parser, Subcommand};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use xinguan::commands::{self, Exit};
+
+/// Edge gateway for credit data (信关).
+#[derive(Debug, Parser)]
+#[command(name = "xinguan", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway until it is told to stop
+    Run {
+        /// configuration
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong with a configuration
+    CheckConfig {
+        /// configuration
+        file: PathBuf,
+    },
+    /// Look at clock, certificates, chain, disk and peers, and say what to do
+    Doctor(commands::doctor::DoctorArgs),
+    /// Verify an answer offline
+    Verify(commands::verify::VerifyArgs),
+    /// Print an answer readably
+    Show {
+        /// the answer as the gateway gave it
+        file: PathBuf,
+    },
+    /// Ask a supervisor who looked at a firm
+    Trace(commands::trace::TraceArgs),
+    /// Send one request to a gateway's API
+    Call(commands::call::CallArgs),
+    /// Print the page of problem types
+    Problems,
+    /// Print the bank API's OpenAPI 3.1 document
+    Openapi,
+    /// Development tools: never for real data
+    #[cfg(feature = "dev")]
+    #[command(subcommand)]
+    Dev(commands::dev::DevCommand),
+    /// Ledgers of our own
+    #[cfg(feature = "dev")]
+    #[command(subcommand)]
+    Ledger(commands::dev::LedgerCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(r) => r,
+        Err(e) => return fail(&format!("cannot start the runtime: {e}"), Exit::Internal),
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(exit) => exit.into(),
+        Err(e) => fail(&format!("{e:#}"), Exit::CheckFailed),
+    }
+}
+
+fn fail(text: &str, exit: Exit) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "xinguan: {text}");
+    exit.into()
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout();
+    match command {
+        Command::Run { config } => Ok(commands::run::run(&config).await),
+        Command::CheckConfig { file } => Ok(commands::check_config::run(&file, &mut out)?),
+        Command::Doctor(args) => commands::doctor::main(&args, &mut out).await,
+        Command::Verify(args) => commands::verify::run(&args, &mut out),
+        Command::Show { file } => commands::show::run(&file, &mut out),
+        Command::Trace(args) => commands::trace::run(&args, &mut out).await,
+        Command::Call(args) => commands::call::run(&args, &mut out).await,
+        Command::Problems => {
+            out.write_all(xinguan::reject::markdown().as_bytes())?;
+            Ok(Exit::Ok)
+        }
+        Command::Openapi => {
+            serde_json::to_writer_pretty(&mut out, &xinguan::api::bank::document())?;
+            Ok(Exit::Ok)
+        }
+        #[cfg(feature = "dev")]
+        Command::Dev(c) => commands::dev::run(c).await,
+        #[cfg(feature = "dev")]
+        Command::Ledger(c) => commands::dev::ledger(c).await,
+    }
+}

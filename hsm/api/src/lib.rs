@@ -3,6 +3,10 @@
 //! Traits work on digests: Z, SM3 and SHA-256 are computed once, in `gw-sm`. A chip call blocks:
 //! the gateway gives each device one thread and a bounded queue, never the async runtime.
 
+mod entropy;
+
+pub use entropy::OsEntropy;
+
 use gw_proto::{PublicKey, Scheme, Signature};
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@
 //! | [`report`] | items, reports, answers |
 //! | [`genesis`] | the pinned trust root |
 //! | [`fisco`] | blocks, transactions, receipts of FISCO BCOS 3 |
+//! | [`tars`] | a transaction as `sendTransaction` takes it |
 
 pub mod bytes;
 pub mod canon;
@@ -30,6 +31,7 @@ pub mod merkle;
 pub mod message;
 pub mod record;
 pub mod report;
+pub mod tars;
 pub mod terms;
 pub mod uscc;
 

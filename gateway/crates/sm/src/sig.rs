@@ -36,6 +36,14 @@ fn p256_key(key: &PublicKey) -> Result<p256::ecdsa::VerifyingKey, SigError> {
     p256::ecdsa::VerifyingKey::from_sec1_bytes(&sec1(&key.point)).map_err(|_| SigError::BadKey)
 }
 
+/// Checks that a public key is a point of its curve.
+pub fn check_key(key: &PublicKey) -> Result<(), SigError> {
+    match key.scheme {
+        Scheme::Sm2Sm3 => sm2_key(key, DEFAULT_ID).map(drop),
+        Scheme::EcdsaP256Sha256 => p256_key(key).map(drop),
+    }
+}
+
 /// The 32 bytes that a signer signs: e = SM3(Z ‖ M) for SM2, SHA-256(M) for P-256.
 pub fn message_digest(key: &PublicKey, message: &[u8]) -> Result<[u8; 32], SigError> {
     match key.scheme {

@@ -1,9 +1,38 @@
 //! Blocks, transactions and receipts of FISCO BCOS 3: JSON shapes, hashes, width-2 Merkle trees.
 //!
-//! Field names are those of FISCO's JSON-RPC (`getBlockByNumber`, `getTransactionReceipt`).
+//! Field names are those of FISCO's JSON-RPC (`getBlockByNumber`, `getTransactionReceipt`); members that
+//! are not listed here are ignored. Nothing is believed because it is claimed: each hash is computed from
+//! the fields. FISCO hashes most fields without their lengths, so one hash can have several parses; what
+//! this module hands out is therefore a function of the *hashed bytes* alone (see [`hash`] and [`input`]).
+//!
+//! | module | what |
+//! |---|---|
+//! | [`text`] | `0x…` fields, and the errors |
+//! | [`hash`] | what is hashed, in which order |
+//! | [`input`] | `put(bytes)`: writing it, and taking the payload out |
+//! | [`tree`] | width-2 Merkle roots and paths |
 
-use crate::canon::Digest;
 use serde::{Deserialize, Serialize};
+
+pub mod hash;
+pub mod input;
+pub mod text;
+pub mod tree;
+
+pub use input::{SkipReason, encode_put_input, put_selector};
+pub use text::{FiscoError, parse_0x, parse_digest, write_0x};
+pub use tree::{merkle_path, merkle_root, merkle_root_from_path};
+
+/// The most transactions of a block that are taken.
+pub const MAX_TRANSACTIONS: usize = 4096;
+/// The most sealers, and the most signatures, of a header.
+pub const MAX_SEALERS: usize = 256;
+/// The most bytes of one input, output, or log's data.
+pub const MAX_FIELD_BYTES: usize = 1024 * 1024;
+/// The most logs of a receipt, and the most topics of a log.
+pub const MAX_LOGS: usize = 1024;
+/// The most bytes of chainID, groupID, `to`, nonce, address.
+pub const MAX_NAME_BYTES: usize = 128;
 
 /// A block's header as `getBlockByNumber` gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,5 +154,5 @@ pub struct LogEntry {
     pub data: String,
 }
 
-/// Placeholder so that the type is used before the hashing lands.
-pub type Root = Digest;
+#[cfg(test)]
+mod tests;

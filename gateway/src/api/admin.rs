@@ -1,0 +1,139 @@
+//! `/admin/v1/…`, health, readiness and metrics, over the admin listener.
+//!
+//! | path | role | what |
+//! |---|---|---|
+//! | `GET /healthz` | any listed operator | the process lives |
+//! | `GET /readyz` | any listed operator | it can serve; else 503 with every reason |
+//! | `GET /metrics` | any listed operator | Prometheus text |
+//! | `GET /admin/v1/status` | view | node, height, freshness, journal, outbox, signer |
+//! | `POST /admin/v1/looks` | auditor | who looked at a firm (supervisor) |
+//! | `GET /admin/v1/reconciliation` | auditor | uses with gaps (supervisor) |
+//! | `POST /admin/v1/drain` | operator | take no new requests |
+
+use super::call::{self, Bounds, Call, Reply, parse_json};
+use crate::{
+    app::App,
+    readiness,
+    reject::{self, Rejection},
+    stages::identify::{self, IdentifiedOperator, OperatorRole},
+    supervisor::look::{self, LookRequest},
+};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{Request, Response, StatusCode},
+    routing::{get, post},
+};
+use gw_proto::Role;
+use std::{sync::Arc, time::Duration};
+
+/// The admin router.
+pub fn router(app: Arc<App>) -> axum::Router {
+    let mut router = axum::Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(show_metrics))
+        .route("/admin/v1/status", get(status))
+        .route("/admin/v1/drain", post(drain));
+    if app.has(Role::Supervisor) {
+        router = router.route("/admin/v1/looks", post(looks)).route("/admin/v1/reconciliation", get(reconciliation));
+    }
+    router.fallback(not_found).with_state(app)
+}
+
+fn bounds(app: &App) -> Bounds {
+    let l = &app.config.listen.admin.limits;
+    Bounds { body_bytes: 64 * 1024, body_time: l.body_timeout, budget: Duration::from_secs(20) }
+}
+
+/// Any operator of the configuration, whatever its roles.
+fn anyone(app: &App, call: Call) -> Result<IdentifiedOperator, Rejection> {
+    let spki = call.accepted.conn.cert.spki;
+    let roles = app.config.operators.iter().find(|o| o.spki == spki).map(|o| o.roles.as_slice()).unwrap_or_default();
+    let role = roles.first().copied().unwrap_or(OperatorRole::View);
+    identify::operator(app, call.accepted, role)
+}
+
+async fn health(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "health", request, |app, call| async move {
+        anyone(&app, call)?;
+        Reply::json(&serde_json::json!({ "status": "alive", "node": app.node, "version": env!("CARGO_PKG_VERSION") }))
+    })
+    .await
+}
+
+async fn ready(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "ready", request, |app, call| async move {
+        anyone(&app, call)?;
+        let found = readiness::check(&app);
+        let status = if found.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Ok(Reply::json(&found)?.status(status))
+    })
+    .await
+}
+
+async fn show_metrics(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "metrics", request, |app, call| async move {
+        anyone(&app, call)?;
+        readiness::gauges(&app);
+        Ok(Reply {
+            status: StatusCode::OK,
+            body: app.metrics.render().into_bytes(),
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            quotas: Vec::new(),
+        })
+    })
+    .await
+}
+
+async fn status(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "status", request, |app, call| async move {
+        identify::operator(&app, call.accepted, OperatorRole::View)?;
+        Reply::json(&readiness::status(&app))
+    })
+    .await
+}
+
+async fn drain(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "drain", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted, OperatorRole::Operator)?;
+        app.journal_note("drain", serde_json::json!({ "by": who.name() })).await?;
+        app.begin_draining();
+        Reply::json(&serde_json::json!({ "draining": true }))
+    })
+    .await
+}
+
+async fn looks(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "looks", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Auditor)?;
+        let asked: LookRequest = parse_json(&call.headers, &call.body)?;
+        let tag = app.tags.subject(&asked.subject);
+        app.journal_note("look-up", serde_json::json!({ "subject_tag": tag, "by": who.name() })).await?;
+        let work = Arc::clone(&app);
+        let found = tokio::task::spawn_blocking(move || look::at_subject(&work, who.name(), &asked))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&found)
+    })
+    .await
+}
+
+async fn reconciliation(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "reconciliation", request, |app, call| async move {
+        identify::operator(&app, call.accepted, OperatorRole::Auditor)?;
+        let work = Arc::clone(&app);
+        let found = tokio::task::spawn_blocking(move || look::reconciliation(&work, 200))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&serde_json::json!({ "open": found }))
+    })
+    .await
+}
+
+async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "unknown", request, |_, _| async move {
+        Err(Rejection::new(reject::NOT_FOUND, "no such path on the admin listener of this gateway's roles"))
+    })
+    .await
+}

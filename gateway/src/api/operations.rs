@@ -1,0 +1,57 @@
+//! Who may call what: the one table of operations × callers.
+//!
+//! The black-box test walks it: every operation with every kind of caller. The routers are checked against
+//! it too: a route without a row, or a row without a route, fails the build of the tests.
+
+use crate::{config::OperatorRole, listen::ListenerKind};
+
+/// Who may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// an operator with this role
+    Role(OperatorRole),
+    /// any operator of the configuration
+    AnyOperator,
+    /// a node that the ledger lists
+    ListedNode,
+    /// whoever passed mutual TLS: the page holds nothing of anybody
+    AnyCertificate,
+}
+
+/// One operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// on which listener
+    pub listener: ListenerKind,
+    /// method
+    pub method: &'static str,
+    /// path, as routed
+    pub path: &'static str,
+    /// who may
+    pub who: Who,
+}
+
+const fn row(listener: ListenerKind, method: &'static str, path: &'static str, who: Who) -> Operation {
+    Operation { listener, method, path, who }
+}
+
+/// Every operation.
+pub const TABLE: &[Operation] = &[
+    row(ListenerKind::Bank, "POST", "/v1/authorizations", Who::Role(OperatorRole::Upload)),
+    row(ListenerKind::Bank, "GET", "/v1/authorizations/{id}", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Bank, "POST", "/v1/authorizations/{id}/revocation", Who::Role(OperatorRole::Upload)),
+    row(ListenerKind::Bank, "POST", "/v1/reports", Who::Role(OperatorRole::Query)),
+    row(ListenerKind::Bank, "GET", "/v1/traces", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Bank, "GET", "/v1/catalogue", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Bank, "GET", "/openapi.json", Who::AnyCertificate),
+    row(ListenerKind::Bank, "GET", "/problems", Who::AnyCertificate),
+    row(ListenerKind::Man, "POST", "/man/v1/queries", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/deliveries", Who::ListedNode),
+    row(ListenerKind::Admin, "GET", "/healthz", Who::AnyOperator),
+    row(ListenerKind::Admin, "GET", "/readyz", Who::AnyOperator),
+    row(ListenerKind::Admin, "GET", "/metrics", Who::AnyOperator),
+    row(ListenerKind::Admin, "GET", "/admin/v1/status", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/drain", Who::Role(OperatorRole::Operator)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/looks", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/reconciliation", Who::Role(OperatorRole::Auditor)),
+];

@@ -1,0 +1,207 @@
+//! What the stages share: one gateway's services, made by `assemble.rs`.
+//!
+//! Stages see traits and handles, never a concrete backend.
+
+use crate::{
+    certificates::Certificates,
+    config::Config,
+    dial,
+    documents::Documents,
+    listen::ListenerKind,
+    nonces::Nonces,
+    reject::{self, Rejection},
+    signing::BatchSigner,
+    stages::{fetch::Snapshots, limit::Limits},
+    supervisor::store::SupervisorStore,
+    tags::Tags,
+};
+use gw_journal::{Entry, Journal, Note, Outbox};
+use gw_ledger::{Health, Ledger, LedgerError, StateGuard, StateHandle, Submitter};
+use gw_policy::Fate;
+use gw_sm::cert::Crl;
+use gw_source::{BlockingSource, Catalogue};
+use gw_proto::{
+    Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record, report::InclusionProof,
+};
+use hsm_api::{Entropy, Signer};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// The CRLs that were loaded, per listener: asked per request.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    lists: HashMap<ListenerKind, Vec<Crl>>,
+}
+
+impl Revoked {
+    /// Over parsed lists, whose signatures the TLS handshake checks.
+    pub fn new(lists: HashMap<ListenerKind, Vec<Crl>>) -> Self {
+        Self { lists }
+    }
+    /// Whether a serial number is on a listener's CRLs.
+    pub fn contains(&self, listener: ListenerKind, serial: &[u8]) -> bool {
+        self.lists.get(&listener).is_some_and(|l| l.iter().any(|crl| crl.lists(serial)))
+    }
+}
+
+/// One gateway.
+pub struct App {
+    /// validated configuration
+    pub config: Config,
+    /// this node
+    pub node: NodeId,
+    /// its institution
+    pub institution: InstitutionId,
+    /// the pinned trust root
+    pub genesis: Arc<Genesis>,
+    /// the only source of "now"
+    pub clock: Arc<dyn Clock>,
+    /// the only source of randomness
+    pub entropy: Arc<dyn Entropy>,
+    /// verified ledger state
+    pub state: StateHandle,
+    /// writes records
+    pub submitter: Submitter,
+    /// the ledger's endpoints, for proofs
+    pub ledgers: Vec<Arc<dyn Ledger>>,
+    /// the node key itself: certifies new TLS keys, off the runtime's threads
+    pub node_signer: Arc<dyn Signer>,
+    /// signs leaves and batches
+    pub signer: BatchSigner,
+    /// intents and outcomes
+    pub journal: Journal,
+    /// what must reach ledger and supervisor
+    pub outbox: Outbox,
+    /// wakes the outbox's worker
+    pub outbox_wake: tokio::sync::Notify,
+    /// request quotas
+    pub limits: Limits,
+    /// statements, evidence, openings
+    pub documents: Documents,
+    /// calls other gateways
+    pub peers: dial::Client,
+    /// certificate chains of node keys
+    pub certificates: Certificates,
+    /// the own database, with role source
+    pub source: Option<BlockingSource>,
+    /// the catalogue in force here, extensions included
+    pub catalogue: Arc<Catalogue>,
+    /// one snapshot per use
+    pub snapshots: Snapshots,
+    /// nonces of requests
+    pub nonces: Nonces,
+    /// keyed tags
+    pub tags: Tags,
+    /// CRLs' serial numbers
+    pub revoked: Revoked,
+    /// openings, with role supervisor
+    pub supervisor: Option<SupervisorStore>,
+    /// Prometheus text
+    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// proofs that were fetched, by height and transaction: a replayed answer needs them again
+    pub proofs: Mutex<ProofCache>,
+    /// no new requests
+    pub stopping: AtomicBool,
+}
+
+/// A few inclusion proofs.
+#[derive(Default)]
+pub struct ProofCache {
+    found: std::collections::VecDeque<((Height, u32, u32), InclusionProof)>,
+}
+
+/// The most proofs kept.
+const MAX_PROOFS: usize = 256;
+
+impl App {
+    /// Whether this gateway has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.config.node.has(role)
+    }
+    /// Whether it takes no new requests.
+    pub fn draining(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+    /// Take no new requests from now on.
+    pub fn begin_draining(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+    /// A state that may be served from: fresh, no alarm, no halt. Fail closed.
+    /// Commits wait for the guard: it lives for one decision and never across an await.
+    pub fn serving_state(&self) -> Result<StateGuard<'_>, Rejection> {
+        // before the guard is taken: health reads the state itself
+        match self.state.health() {
+            Health::Fresh => Ok(self.state.read()),
+            Health::Stale { why, .. } => Err(Rejection::new(reject::STALE, why)),
+            health @ (Health::Alarm(_) | Health::Halted(_)) => {
+                Err(Rejection::new(reject::LEDGER_ALARM, "the gateway stopped serving").because(health))
+            }
+        }
+    }
+    /// The supervisor's openings.
+    pub fn supervisor_store(&self) -> Result<&SupervisorStore, Rejection> {
+        self.supervisor.as_ref().ok_or_else(|| Rejection::internal("not a supervisor"))
+    }
+    /// Writes one record and waits until a verified block accepts it.
+    pub async fn write_record(&self, record: Record, budget: &Budget) -> Result<(), Rejection> {
+        let deadline = self.clock.instant() + budget.left(&*self.clock)?.mul_f32(0.8);
+        let recorded = self.submitter.record(vec![record], deadline).await.map_err(ledger_rejection)?;
+        match recorded.fates.first() {
+            Some(Fate::Refused(reason)) => Err(Rejection::new(reject::RECORD_REFUSED, reason.to_string())),
+            _ => Ok(()),
+        }
+    }
+    /// The proof that a record stands in a block, from any endpoint, verified.
+    pub async fn inclusion(&self, height: Height, tx: u32, record: u32) -> Result<InclusionProof, Rejection> {
+        let key = (height, tx, record);
+        let known = {
+            let cache = self.proofs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            cache.found.iter().find(|(k, _)| *k == key).map(|(_, p)| p.clone())
+        };
+        if let Some(proof) = known {
+            return Ok(proof);
+        }
+        let mut last = None;
+        for ledger in &self.ledgers {
+            match gw_ledger::fetch_inclusion(&**ledger, &self.state, height, tx, record).await {
+                Ok(proof) => {
+                    let mut cache = self.proofs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if cache.found.len() >= MAX_PROOFS {
+                        cache.found.pop_front();
+                    }
+                    cache.found.push_back((key, proof.clone()));
+                    return Ok(proof);
+                }
+                Err(e) => {
+                    tracing::warn!(endpoint = ledger.endpoint(), error = %e, "no inclusion proof from an endpoint");
+                    last = Some(e);
+                }
+            }
+        }
+        Err(match last {
+            Some(e) => ledger_rejection(e),
+            None => Rejection::internal("no ledger endpoint"),
+        })
+    }
+    /// Something worth keeping in the journal.
+    pub async fn journal_note(&self, kind: &str, data: serde_json::Value) -> Result<(), Rejection> {
+        let note = Note { at: self.clock.now(), kind: kind.to_owned(), data };
+        self.journal.append(Entry::Note(note)).await.map(|_| ()).map_err(Rejection::internal)
+    }
+}
+
+/// The ledger's failure as the peer sees it.
+pub fn ledger_rejection(e: LedgerError) -> Rejection {
+    if let LedgerError::RecordRefused(reason) = &e {
+        return Rejection::new(reject::RECORD_REFUSED, reason.to_string());
+    }
+    if matches!(e, LedgerError::Busy) {
+        return Rejection::new(reject::BUSY, "too many records wait for the ledger").because(e);
+    }
+    Rejection::new(reject::LEDGER_DOWN, "the record did not reach a verified block in time").because(e)
+}

@@ -1,0 +1,401 @@
+//! Composition root: the only file that names concrete backends.
+//!
+//! Order: files → keystore → journal and outbox (the floor of the height) → ledger state → signer → TLS
+//! identity → listeners. Nothing listens before everything else stands.
+
+use crate::{
+    api,
+    app::{App, ProofCache, Revoked},
+    certificates::Certificates,
+    commands::Exit,
+    config::{Config, KeystoreKind, Listen, Material, Problem},
+    dial,
+    documents::Documents,
+    housekeeping,
+    ledger_endpoint::RenewingEndpoint,
+    listen::{ListenerKind, Server},
+    nonces::Nonces,
+    outbox_worker,
+    signing::{BatchSigner, QueueSize},
+    stages::{
+        fetch::Snapshots,
+        limit::{Limits, Rate, Rates},
+    },
+    supervisor::store::SupervisorStore,
+    tags::Tags,
+    tls::{self, TlsSet},
+};
+use gw_journal::{Journal, JournalOptions, Note, Outbox, OutboxOptions};
+use gw_ledger::{FollowOptions, Ledger, StateHandle, SubmitConfig, Submitter};
+use gw_policy::View;
+use gw_proto::{Clock, Height, Role, clock::SystemClock};
+use gw_sm::{cert::Crl, tls::Trust};
+use gw_source::{BlockingSource, Catalogue, Mapping, SqliteOptions, SqliteSource};
+use gw_store::{FileDisk, SledStore};
+use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file that the configuration names.
+    #[error("files of the configuration:\n{}", .0.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n"))]
+    Files(Vec<Problem>),
+    /// The keystore.
+    #[error("keystore: {0}")]
+    Keystore(String),
+    /// Journal, outbox, state, documents, tags.
+    #[error("{what}: {why}")]
+    Storage {
+        /// which
+        what: &'static str,
+        /// why
+        why: String,
+    },
+    /// The ledger's endpoints or genesis.
+    #[error("ledger: {0}")]
+    Ledger(String),
+    /// TLS identity or trust.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The source's mapping or database.
+    #[error("source: {0}")]
+    Source(String),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] crate::listen::ListenError),
+    /// Metrics.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+impl StartError {
+    /// What a service manager learns.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Files(_) | Self::Tls(_) | Self::Source(_) | Self::Ledger(_) => Exit::BadConfig,
+            Self::Keystore(_) => Exit::Keystore,
+            Self::Storage { .. } => Exit::Storage,
+            Self::Listen(_) => Exit::Listen,
+            Self::Metrics(_) => Exit::Internal,
+        }
+    }
+}
+
+fn storage(what: &'static str) -> impl Fn(String) -> StartError {
+    move |why| StartError::Storage { what, why }
+}
+
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut source = e.source();
+    while let Some(s) = source {
+        text.push_str(": ");
+        text.push_str(&s.to_string());
+        source = s.source();
+    }
+    text
+}
+
+/// A gateway that is ready to listen.
+pub struct Gateway {
+    app: Arc<App>,
+    servers: Vec<(Server, axum::Router)>,
+    tls: Arc<TlsSet>,
+    stop: CancellationToken,
+    background: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// Cancel it to drain and stop.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+    /// Serves until stopped; drains; then stops what ran in the background.
+    pub async fn serve(self) -> Exit {
+        let Self { app, servers, tls, stop, background, tasks } = self;
+        tasks.spawn(tls::renew(Arc::clone(&app), tls, background.clone()));
+        tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
+        let listening = TaskTracker::new();
+        for (server, router) in servers {
+            tracing::info!(address = %server.local_addr(), "listening");
+            listening.spawn(server.serve(router, stop.clone()));
+        }
+        listening.close();
+        stop.cancelled().await;
+        app.begin_draining();
+        listening.wait().await;
+        if let Err(e) = app.journal_note("stop", serde_json::Value::Null).await {
+            tracing::error!(error = %e, "the stop could not be recorded");
+        }
+        background.cancel();
+        app.peers.stop().await;
+        tasks.close();
+        if tokio::time::timeout(Duration::from_secs(10), tasks.wait()).await.is_err() {
+            tracing::warn!("some background work did not end in 10 s");
+        }
+        Exit::Ok
+    }
+}
+
+/// Builds everything; nothing listens yet but sockets are bound.
+pub async fn build(config: Config) -> Result<Gateway, StartError> {
+    let material = Material::load(&config).map_err(StartError::Files)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let data = config.node.data_dir.clone();
+    std::fs::create_dir_all(&data).map_err(|e| storage("data folder")(format!("{}: {e}", data.display())))?;
+    let metrics = install_metrics()?;
+    let stop = CancellationToken::new();
+    let background = CancellationToken::new();
+    let tasks = TaskTracker::new();
+
+    let (node_key, account) = open_keys(&config)?;
+    let (journal, outbox, floor) = open_journal(&config, &data, &clock).await?;
+    let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::sled::DEFAULT_CACHE_BYTES);
+    let (store, reset) = store.map_err(|e| storage("ledger state")(chain(&e)))?;
+    if let Some(why) = reset {
+        tracing::warn!(error = %chain(&why), "the ledger state could not be opened; it is rebuilt from the chain");
+    }
+    let state = StateHandle::open(Arc::new(store), material.genesis.clone(), Arc::clone(&clock), floor)
+        .map_err(|e| StartError::Ledger(chain(&e)))?;
+
+    let signer =
+        BatchSigner::spawn(Arc::clone(&node_key), Arc::clone(&clock), Arc::clone(&entropy), QueueSize::default())
+            .map_err(|e| StartError::Keystore(chain(&e)))?;
+    let tls = Arc::new(
+        TlsSet::make(&config, &material, node_key.as_ref(), entropy.as_ref(), clock.as_ref())
+            .map_err(StartError::Tls)?,
+    );
+    let ledgers = open_ledgers(&config, &material, &tls)?;
+    let submit = SubmitConfig::new(config.node.id.clone(), Arc::clone(&node_key), account, Arc::clone(&entropy));
+    let (submitter, submit_task) =
+        Submitter::new(ledgers.clone(), state.clone(), submit).map_err(|e| StartError::Ledger(chain(&e)))?;
+    tasks.spawn(submit_task.run(background.clone()));
+    let options = FollowOptions { poll: config.ledger.poll, ..FollowOptions::default() };
+    let following = gw_ledger::follow(ledgers.clone(), state.clone(), Arc::clone(&clock), options, background.clone());
+    tasks.spawn(async move {
+        if let Err(e) = following.await {
+            tracing::error!(error = %chain(&e), "the follower stopped");
+        }
+    });
+    tasks.spawn(gw_ledger::heartbeat(
+        config.node.id.clone(),
+        state.clone(),
+        submitter.clone(),
+        background.clone(),
+    ));
+
+    let (source, catalogue) = open_source(&config, &clock).await?;
+    let documents = SledStore::open(&data.join("documents"), gw_store::sled::DEFAULT_CACHE_BYTES / 4)
+        .map_err(|e| storage("documents")(chain(&e)))?;
+    let supervisor = match &config.supervisor {
+        None => None,
+        Some(s) => Some(SupervisorStore::open(&s.database).map_err(|e| storage("supervisor's database")(chain(&e)))?),
+    };
+    let tags = Tags::open(&data, entropy.as_ref()).map_err(|e| storage("tag keys")(chain(&e)))?;
+    let certificates = Certificates::default();
+    certificates
+        .learn(&config.node.id, material.node_ca_chain.iter().map(|c| gw_proto::B64(c.as_ref().to_vec())).collect());
+
+    let app = Arc::new(App {
+        node: config.node.id.clone(),
+        institution: config.node.institution.clone(),
+        genesis: Arc::new(material.genesis.clone()),
+        limits: Limits::new(rates(&config)),
+        documents: Documents::new(Box::new(documents), config.query.idempotency_window),
+        peers: dial_client(&tls, &state, &clock),
+        revoked: Revoked::new(revoked(&material)?),
+        clock: Arc::clone(&clock),
+        entropy,
+        state,
+        submitter,
+        ledgers,
+        node_signer: node_key,
+        signer,
+        journal,
+        outbox,
+        outbox_wake: tokio::sync::Notify::new(),
+        certificates,
+        source,
+        catalogue,
+        snapshots: Snapshots::default(),
+        nonces: Nonces::default(),
+        tags,
+        supervisor,
+        metrics,
+        proofs: Mutex::new(ProofCache::default()),
+        stopping: AtomicBool::new(false),
+        config,
+    });
+    let servers = bind(&app, &tls, &clock).await?;
+    Ok(Gateway { app, servers, tls, stop, background, tasks })
+}
+
+fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, StartError> {
+    metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|e| StartError::Metrics(e.to_string()))
+}
+
+type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);
+
+fn open_keys(config: &Config) -> Result<Keys, StartError> {
+    let store = open_keystore(config)?;
+    let failed = |e: hsm_api::HsmError| StartError::Keystore(chain(&e));
+    let node = store.load_key(&config.keystore.node_key, KeyPurpose::Node).map_err(failed)?;
+    let account = store.load_key(&config.keystore.account_key, KeyPurpose::Account).map_err(failed)?;
+    Ok((node, account))
+}
+
+fn open_keystore(config: &Config) -> Result<Arc<dyn KeyStore>, StartError> {
+    match config.keystore.kind {
+        #[cfg(feature = "dev")]
+        KeystoreKind::Development => {
+            let passphrase = std::fs::read(&config.keystore.passphrase_file).map_err(|e| {
+                StartError::Keystore(format!("{}: {e}", config.keystore.passphrase_file.display()))
+            })?;
+            let passphrase = zeroize::Zeroizing::new(passphrase);
+            let end = passphrase.iter().position(|b| *b == b'\n').unwrap_or(passphrase.len());
+            let store = hsm_soft::SoftKeyStore::open(&config.keystore.path, passphrase.get(..end).unwrap_or_default())
+                .map_err(|e| StartError::Keystore(chain(&e)))?;
+            tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
+            Ok(Arc::new(store))
+        }
+        #[cfg(not(feature = "dev"))]
+        KeystoreKind::Development => Err(StartError::Keystore(
+            "this is a release build: it has no development keystore, and no other keystore is built in yet".to_owned(),
+        )),
+    }
+}
+
+async fn open_journal(config: &Config, data: &Path, clock: &Arc<dyn Clock>) -> Result<(Journal, Outbox, Height), StartError> {
+    let journal_failed = storage("journal");
+    let disk = FileDisk::open(&data.join("journal.dat")).map_err(|e| journal_failed(chain(&e)))?;
+    let options = JournalOptions::new(&config.node.id);
+    let (journal, recovered) =
+        Journal::open(Box::new(disk), &options, Arc::clone(clock)).map_err(|e| journal_failed(chain(&e)))?;
+    if recovered.dropped_bytes > 0 {
+        tracing::warn!(bytes = recovered.dropped_bytes, "the journal's torn tail was cut off; nothing of it was acknowledged");
+    }
+    for open in &recovered.open_intents {
+        journal
+            .close_intent(open.index, gw_journal::Outcome::abandoned("restart"))
+            .await
+            .map_err(|e| journal_failed(chain(&e)))?;
+    }
+    let note = Note {
+        at: clock.now(),
+        kind: "start".to_owned(),
+        data: serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "weakened": config.weakened }),
+    };
+    journal.append(gw_journal::Entry::Note(note)).await.map_err(|e| journal_failed(chain(&e)))?;
+    let floor = journal.highest_seen_height().unwrap_or(Height(0));
+    let outbox_failed = storage("outbox");
+    let disk = FileDisk::open(&data.join("outbox.dat")).map_err(|e| outbox_failed(chain(&e)))?;
+    let (outbox, recovered) =
+        Outbox::open(Box::new(disk), &OutboxOptions::new(&config.node.id)).map_err(|e| outbox_failed(chain(&e)))?;
+    if recovered.pending > 0 {
+        tracing::info!(pending = recovered.pending, "the outbox has items from before");
+    }
+    Ok((journal, outbox, floor))
+}
+
+fn open_ledgers(
+    config: &Config,
+    material: &Material,
+    tls: &TlsSet,
+) -> Result<Vec<Arc<dyn Ledger>>, StartError> {
+    let failed = |e: &dyn std::error::Error| StartError::Ledger(chain(e));
+    config
+        .ledger
+        .endpoints
+        .iter()
+        .map(|e| {
+            let tls = (e.url.scheme_str() == Some("https")).then(|| tls.ledger_client());
+            let endpoint = RenewingEndpoint::new(&e.url.to_string(), &material.genesis, tls).map_err(|e| failed(&e))?;
+            Ok(Arc::new(endpoint) as Arc<dyn Ledger>)
+        })
+        .collect()
+}
+
+async fn open_source(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Option<BlockingSource>, Arc<Catalogue>), StartError> {
+    let Some(s) = config.source.clone() else { return Ok((None, Arc::new(Catalogue::builtin()))) };
+    let clock = Arc::clone(clock);
+    let opened = tokio::task::spawn_blocking(move || {
+        let catalogue = Catalogue::builtin();
+        let mapping = Mapping::load(&s.mapping, &catalogue)?;
+        for w in mapping.warnings() {
+            tracing::warn!(warning = %w, "mapping");
+        }
+        let options = SqliteOptions { path: s.database.clone(), connections: s.max_parallel };
+        let (source, _) = SqliteSource::open(options, mapping, clock)?;
+        Ok::<_, gw_source::SourceError>((BlockingSource::new(Arc::new(source), s.max_parallel, 64), catalogue))
+    })
+    .await
+    .map_err(|e| StartError::Source(e.to_string()))?;
+    let (source, catalogue) = opened.map_err(|e| StartError::Source(chain(&e)))?;
+    Ok((Some(source), Arc::new(catalogue)))
+}
+
+fn rates(config: &Config) -> Rates {
+    let of = |q: crate::config::Quota| Rate { per_minute: q.per_minute, burst: q.burst };
+    Rates {
+        institution: of(config.limits.institution),
+        operator: of(config.limits.operator),
+        subject: of(config.limits.subject),
+        authorization: of(config.limits.authorization),
+    }
+}
+
+fn revoked(material: &Material) -> Result<HashMap<ListenerKind, Vec<Crl>>, StartError> {
+    let lists = |t: &Trust| {
+        let parsed: Result<Vec<_>, _> = t.crls.iter().map(|crl| Crl::from_der(crl.as_ref())).collect();
+        parsed.map_err(|e| StartError::Tls(chain(&e)))
+    };
+    let mut all =
+        HashMap::from([(ListenerKind::Man, lists(&material.man)?), (ListenerKind::Admin, lists(&material.admin)?)]);
+    if let Some(bank) = &material.bank {
+        all.insert(ListenerKind::Bank, lists(bank)?);
+    }
+    Ok(all)
+}
+
+/// Calls only the TLS keys that the verified ledger binds to the node that is called.
+fn dial_client(tls: &TlsSet, state: &StateHandle, clock: &Arc<dyn Clock>) -> dial::Client {
+    let (state, clock) = (state.clone(), Arc::clone(clock));
+    let allowed: dial::Allowed = Arc::new(move |node, spki| {
+        let state = state.read();
+        View::new(&state).node_with_tls(node, spki, clock.now()).is_ok_and(|found| found.is_some())
+    });
+    dial::Client::new(tls.man_client(), allowed, dial::DialOptions::default())
+}
+
+async fn bind(app: &Arc<App>, tls: &TlsSet, clock: &Arc<dyn Clock>) -> Result<Vec<(Server, axum::Router)>, StartError> {
+    let mut servers = Vec::new();
+    let listen = &app.config.listen;
+    let mut wanted: Vec<(ListenerKind, &Listen, axum::Router)> =
+        vec![(ListenerKind::Admin, &listen.admin, api::admin::router(Arc::clone(app)))];
+    if let (true, Some(l)) = (app.has(Role::Institution), &listen.bank) {
+        wanted.push((ListenerKind::Bank, l, api::bank::router(Arc::clone(app))));
+    }
+    if let Some(l) = &listen.man {
+        wanted.push((ListenerKind::Man, l, api::man::router(Arc::clone(app))));
+    }
+    for (kind, l, router) in wanted {
+        let Some(config) = tls.server(kind) else { continue };
+        servers.push((Server::bind(kind, l, config, Arc::clone(clock)).await?, router));
+    }
+    Ok(servers)
+}

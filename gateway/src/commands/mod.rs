@@ -1,0 +1,17 @@
+//! One file per subcommand of the command line.
+
+pub mod call;
+pub mod check_config;
+pub mod client;
+#[cfg(feature = "dev")]
+pub mod dev;
+pub mod doctor;
+pub mod exit;
+pub mod run;
+pub mod show;
+#[cfg(all(test, feature = "dev"))]
+mod tests;
+pub mod trace;
+pub mod verify;
+
+pub use exit::Exit;

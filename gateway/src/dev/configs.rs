@@ -1,0 +1,75 @@
+//! The configuration files of a development consortium's gateways.
+
+use super::consortium::{Member, Ports};
+use gw_proto::Role;
+use std::fmt::Write as _;
+
+/// An operator's line.
+pub struct OperatorLine {
+    /// name
+    pub name: String,
+    /// SM3 of the key's SubjectPublicKeyInfo, hex
+    pub spki: String,
+    /// roles
+    pub roles: &'static [&'static str],
+}
+
+/// One gateway's TOML. Paths are relative to the file.
+pub fn gateway(member: &Member, ports: Ports, profile: &str, ledger_url: &str, operators: &[OperatorLine]) -> String {
+    let mut t = String::from("# Made by `xinguan dev consortium`: a development consortium, never for real data.\n");
+    let roles: Vec<String> = member.roles.iter().map(|r| format!("\"{}\"", role_name(*r))).collect();
+    let _ = write!(
+        t,
+        "\n[node]\nid = \"{}\"\ninstitution = \"{}\"\nregion = \"{}\"\nroles = [{}]\ndata_dir = \"data\"\n\
+         \n[keystore]\nkind = \"development\"\npath = \"keys.json\"\npassphrase_file = \"passphrase\"\n\
+         \n[trust]\ngenesis = \"../../genesis.json\"\nman_roots = \"../../pki/man-root.pem\"\nadmin_roots = \"inside-root.pem\"\n",
+        member.node,
+        member.institution,
+        member.region,
+        roles.join(", ")
+    );
+    let is = |r: Role| member.roles.contains(&r);
+    if is(Role::Institution) {
+        t.push_str("bank_roots = \"inside-root.pem\"\n");
+    }
+    t.push_str("\n[identity]\nnode_ca_chain = \"node-ca.pem\"\nextra_names = [\"127.0.0.1\", \"localhost\"]\n");
+    if is(Role::Institution) {
+        let _ = write!(t, "\n[listen.bank]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.bank);
+    }
+    if is(Role::Source) || is(Role::Supervisor) {
+        let _ = write!(t, "\n[listen.man]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.man);
+    }
+    let _ = write!(t, "\n[listen.admin]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.admin);
+    for o in operators {
+        let roles: Vec<String> = o.roles.iter().map(|r| format!("\"{r}\"")).collect();
+        let _ = write!(
+            t,
+            "\n[[operators]]\nname = \"{}\"\nspki = \"{}\"\nroles = [{}]\n",
+            o.name,
+            o.spki,
+            roles.join(", ")
+        );
+    }
+    let _ = write!(
+        t,
+        "\n[ledger]\n# one development ledger, one endpoint: a real gateway follows two of different owners\n\
+         endpoints = [{{ url = \"{ledger_url}\", owner = \"development\" }}]\nsingle_endpoint_ok = true\npoll_ms = 100\n\
+         profile = \"{profile}\"\nroots = \"../../pki/man-root.pem\"\n"
+    );
+    if is(Role::Source) {
+        t.push_str("\n[source]\nmapping = \"mapping.toml\"\ndatabase = \"bureau.sqlite\"\n");
+    }
+    if is(Role::Supervisor) {
+        t.push_str("\n[supervisor]\ndatabase = \"supervisor.sqlite\"\n");
+    }
+    t.push_str("\n[telemetry]\nlevel = \"info\"\nformat = \"json\"\n");
+    t
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Institution => "institution",
+        Role::Source => "source",
+        Role::Supervisor => "supervisor",
+    }
+}

@@ -1,0 +1,89 @@
+//! Readiness: can this gateway serve, and if not, every reason why.
+
+use crate::{app::App, stages::identify};
+use gw_ledger::Health;
+use gw_policy::View;
+use gw_proto::Role;
+use serde::Serialize;
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// it can serve
+    pub ready: bool,
+    /// what stands in the way, with what to do
+    pub reasons: Vec<String>,
+}
+
+/// Asks every part.
+pub fn check(app: &App) -> Readiness {
+    let mut reasons = Vec::new();
+    if app.draining() {
+        reasons.push("draining: it was told to stop".to_owned());
+    }
+    match app.state.health() {
+        Health::Fresh => {}
+        Health::Stale { why, .. } => reasons.push(format!("ledger: {why}; see `xinguan doctor`")),
+        health @ (Health::Alarm(_) | Health::Halted(_)) => reasons.push(format!("ledger: {health}; call the supervisor")),
+    }
+    let state = app.state.read();
+    let view = View::new(&state);
+    for role in &app.config.node.roles {
+        if let Err(e) = identify::own_node(&view, &app.node, *role) {
+            reasons.push(format!("ledger lists this node not as active {role:?}: {}", e.detail));
+        }
+    }
+    let bound = view.bindings_of(&app.node).map(|b| b.iter().any(|b| b.record.not_after > app.clock.now()));
+    if !bound.unwrap_or(false) {
+        reasons.push("ledger: the TLS binding of this start is in no block yet".to_owned());
+    }
+    drop(state);
+    if let Some(why) = app.journal.failure() {
+        reasons.push(format!("journal: closed after a failure ({why}); check the disk and restart"));
+    }
+    if let Some(why) = app.outbox.failure() {
+        reasons.push(format!("outbox: closed after a failure ({why}); check the disk and restart"));
+    }
+    if let Some(why) = app.signer.closed() {
+        reasons.push(format!("signer: closed ({why}); check the keystore and restart"));
+    }
+    if app.has(Role::Source) && app.source.is_none() {
+        reasons.push("source: no database is configured".to_owned());
+    }
+    Readiness { ready: reasons.is_empty(), reasons }
+}
+
+/// The answer of `/admin/v1/status`.
+pub fn status(app: &App) -> serde_json::Value {
+    let cursor = app.state.cursor();
+    let signer = app.signer.stats();
+    let head = app.journal.head();
+    serde_json::json!({
+        "node": app.node,
+        "institution": app.institution,
+        "roles": app.config.node.roles,
+        "engine": app.genesis.engine,
+        "height": cursor.height,
+        "block": cursor.hash,
+        "block_time": cursor.time,
+        "state_digest": cursor.state_digest,
+        "readiness": check(app),
+        "journal": { "index": head.index, "digest": head.digest, "open_intents": app.journal.open_intents() },
+        "outbox": { "pending": *app.outbox.watch().borrow() },
+        "signer": { "signatures": signer.signatures, "leaves": signer.leaves, "busy": signer.busy, "waiting": signer.waiting },
+        "weakened": app.config.weakened,
+    })
+}
+
+/// Sets the gauges that are read rather than counted.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; heights stay far below 2^52")]
+pub fn gauges(app: &App) {
+    let cursor = app.state.cursor();
+    metrics::gauge!("xinguan_ledger_height").set(cursor.height.0 as f64);
+    metrics::gauge!("xinguan_ledger_head_age_seconds").set(app.clock.now().since(cursor.time).as_secs_f64());
+    metrics::gauge!("xinguan_ready").set(if check(app).ready { 1.0 } else { 0.0 });
+    let signer = app.signer.stats();
+    metrics::gauge!("xinguan_signer_signatures").set(signer.signatures as f64);
+    metrics::gauge!("xinguan_signer_leaves").set(signer.leaves as f64);
+    metrics::gauge!("xinguan_journal_entries").set(app.journal.head().index as f64);
+}

@@ -1,0 +1,111 @@
+//! Stage 9, trace: both sides' outcomes in the journal, then on the ledger through the outbox.
+//!
+//! What must reach the ledger and the supervisor is durable in the outbox before the answer leaves; power
+//! loss after that loses nothing. The worker in `outbox_worker.rs` carries it out.
+
+use super::{
+    answer::SignedReplyAndTrail,
+    broker::Asked,
+    limit::Quota,
+    merge::Merged,
+};
+use crate::{app::App, outbox_worker, reject::Rejection};
+use gw_journal::OutcomeStatus;
+use gw_proto::{
+    message::{DeliveredOutcome, Delivery, ReplyStatus, SignedReply, VERSION},
+    record::{Side, Trace, TraceStatus},
+    report::{PartState, Report},
+};
+
+/// A query whose traces and delivery are durable.
+pub struct TracedQuery {
+    pub(super) asked: Asked,
+    pub(super) report: Report,
+}
+
+/// A reply whose trace and delivery are durable.
+pub struct TracedReply {
+    pub(super) message: SignedReply,
+    pub(super) quotas: Vec<Quota>,
+}
+
+fn status_of(part: &PartState) -> TraceStatus {
+    match part {
+        PartState::Answered => TraceStatus::Answered,
+        PartState::Empty => TraceStatus::Empty,
+        PartState::Refused { .. } => TraceStatus::Refused,
+        PartState::Missing { .. } => TraceStatus::Missing,
+    }
+}
+
+/// The asker's side: one trace per source asked.
+pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> {
+    let Merged { asked, trail, report } = merged;
+    let outcomes: Vec<DeliveredOutcome> = asked
+        .parts
+        .iter()
+        .map(|p| DeliveredOutcome {
+            source: p.source.clone(),
+            status: status_of(&p.outcome),
+            reply_leaf: asked.reply_of(&p.source).and_then(|r| r.proof.leaf_hash()),
+        })
+        .collect();
+    let traces = outcomes.iter().map(|o| Trace {
+        asker: app.institution.clone(),
+        report_id: report.report_id,
+        side: Side::Asker,
+        source: o.source.clone(),
+        status: o.status,
+        reply_leaf: o.reply_leaf,
+    });
+    let delivery = Delivery {
+        v: VERSION,
+        node: app.node.clone(),
+        asker: app.institution.clone(),
+        side: Side::Asker,
+        statement: asked.permitted.documents.statement.clone(),
+        evidence: asked.permitted.documents.evidence.clone(),
+        opening: asked.permitted.opening.clone(),
+        outcomes: outcomes.clone(),
+    };
+    if let Err(e) = outbox_worker::keep(app, traces.collect(), delivery).await {
+        return Err(trail.fail(e).await);
+    }
+    let status = if report.complete { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+    trail.done(status, "reported").await?;
+    Ok(TracedQuery { asked, report })
+}
+
+/// The source's side.
+pub async fn answered(app: &App, signed: SignedReplyAndTrail) -> Result<TracedReply, Rejection> {
+    let SignedReplyAndTrail { permitted, trail, message } = signed;
+    let (status, outcome) = match message.reply.status {
+        ReplyStatus::Answered => (TraceStatus::Answered, OutcomeStatus::Done),
+        ReplyStatus::Empty => (TraceStatus::Empty, OutcomeStatus::Empty),
+    };
+    let reply_leaf = message.proof.leaf_hash();
+    let asker = permitted.node.institution.clone();
+    let trace = Trace {
+        asker: asker.clone(),
+        report_id: message.reply.report_id,
+        side: Side::Source,
+        source: app.node.clone(),
+        status,
+        reply_leaf,
+    };
+    let delivery = Delivery {
+        v: VERSION,
+        node: app.node.clone(),
+        asker,
+        side: Side::Source,
+        statement: permitted.request.statement,
+        evidence: permitted.request.evidence,
+        opening: permitted.request.opening,
+        outcomes: vec![DeliveredOutcome { source: app.node.clone(), status, reply_leaf }],
+    };
+    if let Err(e) = outbox_worker::keep(app, vec![trace], delivery).await {
+        return Err(trail.fail(e).await);
+    }
+    trail.done(outcome, "replied").await?;
+    Ok(TracedReply { message, quotas: permitted.quotas })
+}

@@ -1,0 +1,74 @@
+//! A delivery is believed only as far as it matches the chain.
+
+use crate::{
+    app::App,
+    reject::{self, Rejection},
+    stages::identify::IdentifiedNode,
+};
+use gw_policy::View;
+use gw_proto::{
+    message::Delivery,
+    record::{Authorization, Side},
+};
+
+/// Checks a delivery of an identified node against the verified ledger and keeps it.
+pub fn accept(app: &App, from: &IdentifiedNode, delivery: &Delivery) -> Result<bool, Rejection> {
+    let node = from.node();
+    if delivery.node != node.id {
+        return Err(Rejection::new(reject::SIGNATURE, "`node` is not the node that this connection belongs to"));
+    }
+    if delivery.side == Side::Asker && delivery.asker != node.institution {
+        return Err(Rejection::new(reject::SIGNATURE, "the asker's side comes from the asker's own node"));
+    }
+    if delivery.side == Side::Source && delivery.outcomes.iter().any(|o| o.source != node.id) {
+        return Err(Rejection::new(reject::SIGNATURE, "a source delivers only its own part"));
+    }
+    check_openings(app, delivery)?;
+    let store = app.supervisor_store()?;
+    let new = store.keep(delivery, app.clock.now()).map_err(|e| match e {
+        super::store::StoreError::Contradiction { .. } => {
+            tracing::error!(node = %node.id, report_id = %delivery.opening.report_id, "a node delivers two openings of one use");
+            Rejection::new(reject::OPENING, "this node delivered another opening of this use before").because(e)
+        }
+        other => Rejection::internal(other),
+    })?;
+    metrics::counter!("xinguan_deliveries_total", "side" => side_word(delivery.side), "new" => if new { "yes" } else { "no" })
+        .increment(1);
+    Ok(new)
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Asker => "asker",
+        Side::Source => "source",
+    }
+}
+
+/// C_a, C_r and the report id, recomputed, are those of the accepted reservation.
+fn check_openings(app: &App, delivery: &Delivery) -> Result<(), Rejection> {
+    let wrong = |what: &str| Rejection::new(reject::OPENING, what);
+    let malformed = |e: gw_proto::canon::CanonError| Rejection::new(reject::MALFORMED, e.to_string());
+    let state = app.serving_state()?;
+    let view = View::new(&state);
+    let opening = &delivery.opening;
+    let reservation = view
+        .reservation(&delivery.asker, &opening.report_id)
+        .map_err(Rejection::internal)?
+        .filter(|r| r.accepted())
+        .ok_or_else(|| Rejection::new(reject::RESERVATION_MISSING, "no accepted reservation of this use here yet"))?;
+    if reservation.record.commitment != opening.commitment().map_err(malformed)? {
+        return Err(wrong("the opening does not match C_r"));
+    }
+    let public = Authorization::of(&delivery.statement).map_err(malformed)?;
+    if opening.authz_id != public.id || reservation.record.authz_id != public.id {
+        return Err(wrong("the statement is not that of the reservation's authorization"));
+    }
+    let listed = view.authorization(&public.id).map_err(Rejection::internal)?;
+    if listed.is_none_or(|a| a.record != public) {
+        return Err(wrong("the statement does not match C_a"));
+    }
+    if opening.subject != delivery.statement.subject {
+        return Err(wrong("statement and opening are about different subjects"));
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The supervisor's side: deliveries in, who looked out, gaps named.
+//!
+//! Both sides of a use deliver its openings; one honest side suffices. [`intake`] believes a delivery only
+//! as far as it matches the chain, [`look`] follows a firm's looks to their authorizations, and
+//! [`reconcile`] names what one side lacks.
+
+pub mod intake;
+pub mod look;
+pub mod reconcile;
+pub mod store;
