@@ -18,7 +18,11 @@ use gw_proto::{
 };
 
 /// A bank's operator asks for a report; the answer carries its proofs.
-pub async fn ask(app: &App, accepted: Accepted, query: authorize::Query) -> Result<answer::Answered<Answer>, Rejection> {
+pub async fn ask(
+    app: &App,
+    accepted: Accepted,
+    query: authorize::Query,
+) -> Result<answer::Answered<Answer>, Rejection> {
     let identified = identify::operator(app, accepted, identify::OperatorRole::Query)?;
     let admitted = limit::operator(app, identified, &query)?;
     let permitted = authorize::at_asker(app, admitted, query)?;
@@ -31,7 +35,11 @@ pub async fn ask(app: &App, accepted: Accepted, query: authorize::Query) -> Resu
 }
 
 /// Another gateway asks this source; it trusts no word of the asker and runs the stages on its own state.
-pub async fn respond(app: &App, accepted: Accepted, request: SignedRequest) -> Result<answer::Answered<SignedReply>, Rejection> {
+pub async fn respond(
+    app: &App,
+    accepted: Accepted,
+    request: SignedRequest,
+) -> Result<answer::Answered<SignedReply>, Rejection> {
     let identified = identify::node(app, accepted)?;
     let admitted = limit::institution(app, identified)?;
     let opened = open::request(app, admitted, request)?;

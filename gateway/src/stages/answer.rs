@@ -62,13 +62,16 @@ pub async fn to_operator(app: &App, traced: TracedQuery) -> Result<Answered<Answ
     let deadline = permitted.accepted().budget.deadline();
     let digest = report.digest().map_err(Rejection::internal)?;
     let audience = report.operator_tag.to_string();
-    let proof = app.signer.sign(LeafKind::Report, &audience, digest, deadline).await.map_err(signing_rejection)?;
+    let proof =
+        app.signer.sign(LeafKind::Report, &audience, digest, deadline).await.map_err(signing_rejection)?;
     let reservation = app.inclusion(r.height, r.tx_index, r.record_index).await?;
     let mut signers: BTreeSet<&NodeId> = replies.iter().map(|r| &r.reply.source).collect();
     signers.insert(&app.node);
     let certificates = signers
         .into_iter()
-        .filter_map(|node| app.certificates.find(node).map(|chain| NodeCertificates { node: node.clone(), chain }))
+        .filter_map(|node| {
+            app.certificates.find(node).map(|chain| NodeCertificates { node: node.clone(), chain })
+        })
         .collect();
     let message = Answer {
         v: ANSWER_VERSION,

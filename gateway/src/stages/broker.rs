@@ -3,24 +3,12 @@
 //! The exchange itself (retry budget, which replies are believed) is `gw-broker`, a state machine without
 //! sockets; here it meets the ledger's list, the signer and the network.
 
-use super::{
-    authorize::PermittedQuery,
-    record::Trail,
-    reserve::ReservedQuery,
-};
-use crate::{
-    app::App,
-    man_client::ManClient,
-    reject::Rejection,
-};
+use super::{authorize::PermittedQuery, record::Trail, reserve::ReservedQuery};
+use crate::{app::App, man_client::ManClient, reject::Rejection};
 use async_trait::async_trait;
 use gw_broker::{AskError, Limits, Outcome, Plan, RequestMaker, RequestTemplate, Terms};
 use gw_policy::{ReservationState, View};
-use gw_proto::{
-    Hex, NodeId,
-    merkle::LeafKind,
-    message::SignedRequest,
-};
+use gw_proto::{Hex, NodeId, merkle::LeafKind, message::SignedRequest};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A query and what became of each source, with its open journal entry.
@@ -54,9 +42,9 @@ async fn ask(
     let deadline = left.saturating_sub(RESERVE).max(left / 2);
     let plan = plan(app, permitted)?;
     let terms = Terms {
-        report_id: permitted.opening.report_id,
+        report_id: permitted.permit.report_id(),
         asker: app.node.clone(),
-        dimensions: permitted.opening.dimensions.clone(),
+        dimensions: permitted.permit.dimensions().to_vec(),
         reserved_at: reservation.height,
     };
     let limits = Limits { deadline, attempt: deadline.mul_f32(0.6), ..Limits::default() };
@@ -71,7 +59,7 @@ async fn ask(
 fn plan(app: &App, permitted: &PermittedQuery) -> Result<Plan, Rejection> {
     let state = app.state.read();
     // a gateway that is both asks its own source half like any other: over the MAN listener
-    Plan::of(&View::new(&state), &permitted.documents.statement.regions).map_err(Rejection::internal)
+    Plan::of(&View::new(&state), permitted.permit.regions()).map_err(Rejection::internal)
 }
 
 /// Makes one signed request per source: fresh nonce, our height, short life.
@@ -116,4 +104,3 @@ impl RequestMaker for Maker<'_> {
         Ok(SignedRequest { request, proof })
     }
 }
-

@@ -3,12 +3,7 @@
 //! What must reach the ledger and the supervisor is durable in the outbox before the answer leaves; power
 //! loss after that loses nothing. The worker in `outbox_worker.rs` carries it out.
 
-use super::{
-    answer::SignedReplyAndTrail,
-    authorize::PermittedQuery,
-    limit::Quota,
-    merge::Merged,
-};
+use super::{answer::SignedReplyAndTrail, authorize::PermittedQuery, limit::Quota, merge::Merged};
 use crate::{app::App, outbox_worker, reject::Rejection};
 use gw_journal::OutcomeStatus;
 use gw_policy::ReservationState;

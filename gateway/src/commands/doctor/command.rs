@@ -55,7 +55,8 @@ pub async fn main(args: &DoctorArgs, out: &mut (dyn Write + Send)) -> Result<Exi
         .peers
         .iter()
         .map(|p| {
-            let (node, endpoint) = p.split_once('=').with_context(|| format!("--peer {p}: expected NODE=HOST:PORT"))?;
+            let (node, endpoint) =
+                p.split_once('=').with_context(|| format!("--peer {p}: expected NODE=HOST:PORT"))?;
             Ok(Peer { node: NodeId::parse(node)?, endpoint: endpoint.to_owned() })
         })
         .collect::<Result<Vec<_>>>()?;
