@@ -1,6 +1,7 @@
 //! A TLS peer for scripts/interop: makes a test PKI, serves, or connects, in either profile.
 //!
-//! `interop pki sm FOLDER` · `interop server sm FOLDER COUNT [crls]` · `interop client sm FOLDER ADDRESS COUNT [crls]`
+//! `interop pki sm FOLDER` · `interop server sm FOLDER COUNT [crls]` · `interop client sm FOLDER ADDRESS COUNT
+//! [crls] [retry]`
 
 #![expect(clippy::print_stdout, reason = "its output is what the script reads")]
 
@@ -29,7 +30,7 @@ fn main() -> Result<()> {
             peers::serve(profile, folder, count.parse().context("COUNT")?, more.contains(&"crls"))
         }
         ("client", [address, count, more @ ..]) => {
-            peers::connect(profile, folder, address, count.parse().context("COUNT")?, more.contains(&"crls"))
+            peers::connect(profile, folder, address, count.parse().context("COUNT")?, more)
         }
         _ => bail!("interop pki|server|client sm|international FOLDER …"),
     }

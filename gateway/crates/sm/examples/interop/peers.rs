@@ -5,8 +5,12 @@ use gw_sm::{
     cert,
     tls::{self, Profile, TlsIdentity, Trust},
 };
-use rustls::{ClientConnection, ConnectionCommon, ServerConnection, Stream};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, ServerConnection, Stream, crypto::CryptoProvider,
+};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject as _,
+};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -86,10 +90,15 @@ pub(crate) fn connect(
     folder: &Path,
     address: &str,
     count: usize,
-    crls: bool,
+    options: &[&str],
 ) -> Result<()> {
-    let (identity, trust) = load(folder, crls)?;
-    let config = Arc::new(tls::client_config(profile, &identity, &trust, ALPN)?);
+    let (identity, trust) = load(folder, options.contains(&"crls"))?;
+    let config = if options.contains(&"retry") {
+        retrying_config(profile, folder, &identity, &trust)?
+    } else {
+        tls::client_config(profile, &identity, &trust, ALPN)?
+    };
+    let config = Arc::new(config);
     for _ in 0..count {
         let mut socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(DEADLINE))?;
@@ -102,6 +111,30 @@ pub(crate) fn connect(
         connection.complete_io(&mut socket)?;
     }
     Ok(())
+}
+
+/// A client whose first key share is of a group that is not the profile's, so that the server must ask again.
+fn retrying_config(
+    profile: Profile,
+    folder: &Path,
+    identity: &TlsIdentity,
+    trust: &Trust,
+) -> Result<ClientConfig> {
+    let own = tls::provider(profile);
+    let foreign = match profile {
+        Profile::Sm => rustls::crypto::ring::kx_group::X25519,
+        Profile::International => rustls::crypto::ring::kx_group::SECP384R1,
+    };
+    let kx_groups = std::iter::once(foreign).chain(own.kx_groups.iter().copied()).collect();
+    let provider = CryptoProvider { kx_groups, ..(*own).clone() };
+    let key = PrivateKeyDer::from_pem_slice(&std::fs::read(folder.join("tls.key"))?)?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(tls::server_verifier(profile, trust)?)
+        .with_client_auth_cert(identity.chain.clone(), key)?;
+    config.alpn_protocols = ALPN.iter().map(|p| p.to_vec()).collect();
+    Ok(config)
 }
 
 fn turn_around(connection: &mut ClientConnection, socket: &mut TcpStream, text: &str) -> Result<()> {

@@ -168,7 +168,7 @@ pub(super) fn verify_signed(
         Scheme::Sm2Sm3 => b"own sm2",
         Scheme::EcdsaP256Sha256 => b"own p256",
     };
-    cache.check(&[scheme, &key.point.0, &signed.bytes, &signature.0], || signed.verify(key))
+    cache.check(&[scheme, &key.point.0, &signed.digest.0, &signature.0], || signed.verify(key))
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub(super) struct Parsed {
 #[derive(Debug, Clone)]
 pub(super) struct Signed {
     pub(super) bytes: Vec<u8>,
+    /// SM3 of them: a cache asks per handshake, and a revocation list may have a megabyte
+    pub(super) digest: Digest,
     pub(super) scheme: Scheme,
     /// None: not of the form that any valid signature has
     pub(super) signature: Option<Signature>,
@@ -68,7 +70,7 @@ impl Signed {
         let bytes = outer.body.to_der().map_err(|_| CertError::Malformed(what))?;
         let scheme = names::signature_scheme(&outer.algorithm)?;
         let signature = outer.signature.as_bytes().and_then(names::signature_from_der);
-        Ok(Self { bytes, scheme, signature })
+        Ok(Self { digest: sm3(&bytes), bytes, scheme, signature })
     }
     /// Checks it under `key`.
     pub(super) fn verify(&self, key: &PublicKey) -> Result<(), CertError> {

@@ -7,8 +7,11 @@
 //! | certificates | SM2 with SM3 | ECDSA P-256 with SHA-256 |
 //!
 //! One configuration serves one profile: rustls picks suite, group and signature scheme independently, so a provider
-//! with both would mix them. Two things are as in the libraries below: SM4 uses table look-ups (RustCrypto's sm4), and
-//! rustls keeps copies of resumption secrets that it does not wipe.
+//! with both would mix them.
+//!
+//! A resumed session shows the certificate of its first handshake, which rustls does not verify again: whoever uses a
+//! connection judges the certificate per request. Two things are as in the libraries below: SM4 uses table look-ups
+//! (RustCrypto's sm4, no constant time), and rustls keeps copies of resumption secrets that it does not wipe.
 
 mod group;
 mod international;
@@ -165,6 +168,14 @@ pub fn client_config(
         Resumption::in_memory_sessions(MAX_SESSIONS).tls12_resumption(Tls12Resumption::Disabled);
     config.enable_early_data = false;
     Ok(config)
+}
+
+/// How a client of this profile checks servers, for a configuration put together elsewhere.
+pub fn server_verifier(
+    profile: Profile,
+    trust: &Trust,
+) -> Result<Arc<dyn rustls::client::danger::ServerCertVerifier>, TlsError> {
+    Ok(verifier(profile, trust, Expect::TlsServer, &provider(profile))?)
 }
 
 /// Our clock as rustls wants it, for a configuration's `time_provider`.
