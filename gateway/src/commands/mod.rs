@@ -9,7 +9,9 @@ pub mod doctor;
 pub mod exit;
 pub mod run;
 pub mod show;
-#[cfg(all(test, feature = "dev"))]
+// two attributes: clippy takes only a plain cfg(test) for test code
+#[cfg(test)]
+#[cfg(feature = "dev")]
 mod tests;
 pub mod trace;
 pub mod verify;
