@@ -49,3 +49,6 @@ pub use inclusion::fetch_inclusion;
 pub use state::{Cursor, EndpointStatus, Health, StateGuard, StateHandle, TxOutcome};
 pub use submit::{Recorded, SubmitConfig, Submitted, Submitter, SubmitterTask};
 pub use verify::{Skip, Skipped, VerifiedBlock, verify_block};
+
+#[cfg(test)]
+mod tests;
