@@ -18,11 +18,12 @@ use crate::{
 use gw_journal::{Entry, Journal, Note, Outbox};
 use gw_ledger::{Health, Ledger, LedgerError, StateGuard, StateHandle, Submitter};
 use gw_policy::Fate;
+use gw_proto::{
+    Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record,
+    report::InclusionProof,
+};
 use gw_sm::cert::Crl;
 use gw_source::{BlockingSource, Catalogue};
-use gw_proto::{
-    Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record, report::InclusionProof,
-};
 use hsm_api::{Entropy, Signer};
 use std::{
     collections::HashMap,
@@ -149,10 +150,9 @@ impl App {
     }
     /// Writes one record and waits until a verified block accepts it.
     pub async fn write_record(&self, record: Record, budget: &Budget) -> Result<(), Rejection> {
-        let deadline = self.clock.instant() + budget.left(&*self.clock)?.mul_f32(0.8);
-        let recorded = self.submitter.record(vec![record], deadline).await.map_err(ledger_rejection)?;
-        match recorded.fates.first() {
-            Some(Fate::Refused(reason)) => Err(Rejection::new(reject::RECORD_REFUSED, reason.to_string())),
+        let wait = budget.left(&*self.clock)?.mul_f32(0.8);
+        match self.submitter.write(record, wait).await.map_err(ledger_rejection)? {
+            Fate::Refused(reason) => Err(Rejection::new(reject::RECORD_REFUSED, reason.to_string())),
             _ => Ok(()),
         }
     }

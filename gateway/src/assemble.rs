@@ -168,20 +168,31 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     let state = StateHandle::open(Arc::new(store), material.genesis.clone(), Arc::clone(&clock), floor)
         .map_err(|e| StartError::Ledger(chain(&e)))?;
 
-    let signer =
-        BatchSigner::spawn(Arc::clone(&node_key), Arc::clone(&clock), Arc::clone(&entropy), QueueSize::default())
-            .map_err(|e| StartError::Keystore(chain(&e)))?;
+    let signer = BatchSigner::spawn(
+        Arc::clone(&node_key),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        QueueSize::default(),
+    )
+    .map_err(|e| StartError::Keystore(chain(&e)))?;
     let tls = Arc::new(
         TlsSet::make(&config, &material, node_key.as_ref(), entropy.as_ref(), clock.as_ref())
             .map_err(StartError::Tls)?,
     );
     let ledgers = open_ledgers(&config, &material, &tls)?;
-    let submit = SubmitConfig::new(config.node.id.clone(), Arc::clone(&node_key), account, Arc::clone(&entropy));
-    let (submitter, submit_task) =
-        Submitter::new(ledgers.clone(), state.clone(), submit).map_err(|e| StartError::Ledger(chain(&e)))?;
+    let (submitter, submit_task) = Submitter::new(
+        SubmitConfig::new(config.node.id.clone()),
+        ledgers.clone(),
+        state.clone(),
+        Arc::clone(&node_key),
+        account,
+        Arc::clone(&entropy),
+    )
+    .map_err(|e| StartError::Ledger(chain(&e)))?;
     tasks.spawn(submit_task.run(background.clone()));
     let options = FollowOptions { poll: config.ledger.poll, ..FollowOptions::default() };
-    let following = gw_ledger::follow(ledgers.clone(), state.clone(), Arc::clone(&clock), options, background.clone());
+    let following =
+        gw_ledger::follow(ledgers.clone(), state.clone(), Arc::clone(&clock), options, background.clone());
     tasks.spawn(async move {
         if let Err(e) = following.await {
             tracing::error!(error = %chain(&e), "the follower stopped");
@@ -199,12 +210,16 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         .map_err(|e| storage("documents")(chain(&e)))?;
     let supervisor = match &config.supervisor {
         None => None,
-        Some(s) => Some(SupervisorStore::open(&s.database).map_err(|e| storage("supervisor's database")(chain(&e)))?),
+        Some(s) => Some(
+            SupervisorStore::open(&s.database).map_err(|e| storage("supervisor's database")(chain(&e)))?,
+        ),
     };
     let tags = Tags::open(&data, entropy.as_ref()).map_err(|e| storage("tag keys")(chain(&e)))?;
     let certificates = Certificates::default();
-    certificates
-        .learn(&config.node.id, material.node_ca_chain.iter().map(|c| gw_proto::B64(c.as_ref().to_vec())).collect());
+    certificates.learn(
+        &config.node.id,
+        material.node_ca_chain.iter().map(|c| gw_proto::B64(c.as_ref().to_vec())).collect(),
+    );
 
     let app = Arc::new(App {
         node: config.node.id.clone(),
@@ -240,6 +255,27 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     Ok(Gateway { app, servers, tls, stop, background, tasks })
 }
 
+/// What `doctor` looks with: a TLS identity of its own, bound to nothing.
+pub struct Visit {
+    /// the configuration's files
+    pub material: Material,
+    /// the ledger's endpoints
+    pub ledgers: Vec<Arc<dyn Ledger>>,
+    /// calls peers; whether their key is bound is not known without the ledger's state
+    pub client: dial::Client,
+}
+
+/// Opens what a visit needs; nothing is written.
+pub fn visit(config: &Config) -> Result<Visit, StartError> {
+    let material = Material::load(config).map_err(StartError::Files)?;
+    let (node_key, _) = open_keys(config)?;
+    let tls = TlsSet::make(config, &material, node_key.as_ref(), &OsEntropy, &SystemClock)
+        .map_err(StartError::Tls)?;
+    let ledgers = open_ledgers(config, &material, &tls)?;
+    let client = dial::Client::new(tls.man_client(), Arc::new(|_, _| true), dial::DialOptions::default());
+    Ok(Visit { material, ledgers, client })
+}
+
 fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, StartError> {
     metrics_exporter_prometheus::PrometheusBuilder::new()
         .install_recorder()
@@ -265,26 +301,37 @@ fn open_keystore(config: &Config) -> Result<Arc<dyn KeyStore>, StartError> {
             })?;
             let passphrase = zeroize::Zeroizing::new(passphrase);
             let end = passphrase.iter().position(|b| *b == b'\n').unwrap_or(passphrase.len());
-            let store = hsm_soft::SoftKeyStore::open(&config.keystore.path, passphrase.get(..end).unwrap_or_default())
-                .map_err(|e| StartError::Keystore(chain(&e)))?;
+            let store = hsm_soft::SoftKeyStore::open(
+                &config.keystore.path,
+                passphrase.get(..end).unwrap_or_default(),
+            )
+            .map_err(|e| StartError::Keystore(chain(&e)))?;
             tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
             Ok(Arc::new(store))
         }
         #[cfg(not(feature = "dev"))]
         KeystoreKind::Development => Err(StartError::Keystore(
-            "this is a release build: it has no development keystore, and no other keystore is built in yet".to_owned(),
+            "this is a release build: it has no development keystore, and no other keystore is built in yet"
+                .to_owned(),
         )),
     }
 }
 
-async fn open_journal(config: &Config, data: &Path, clock: &Arc<dyn Clock>) -> Result<(Journal, Outbox, Height), StartError> {
+async fn open_journal(
+    config: &Config,
+    data: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Journal, Outbox, Height), StartError> {
     let journal_failed = storage("journal");
     let disk = FileDisk::open(&data.join("journal.dat")).map_err(|e| journal_failed(chain(&e)))?;
     let options = JournalOptions::new(&config.node.id);
     let (journal, recovered) =
         Journal::open(Box::new(disk), &options, Arc::clone(clock)).map_err(|e| journal_failed(chain(&e)))?;
     if recovered.dropped_bytes > 0 {
-        tracing::warn!(bytes = recovered.dropped_bytes, "the journal's torn tail was cut off; nothing of it was acknowledged");
+        tracing::warn!(
+            bytes = recovered.dropped_bytes,
+            "the journal's torn tail was cut off; nothing of it was acknowledged"
+        );
     }
     for open in &recovered.open_intents {
         journal
@@ -301,8 +348,8 @@ async fn open_journal(config: &Config, data: &Path, clock: &Arc<dyn Clock>) -> R
     let floor = journal.highest_seen_height().unwrap_or(Height(0));
     let outbox_failed = storage("outbox");
     let disk = FileDisk::open(&data.join("outbox.dat")).map_err(|e| outbox_failed(chain(&e)))?;
-    let (outbox, recovered) =
-        Outbox::open(Box::new(disk), &OutboxOptions::new(&config.node.id)).map_err(|e| outbox_failed(chain(&e)))?;
+    let (outbox, recovered) = Outbox::open(Box::new(disk), &OutboxOptions::new(&config.node.id))
+        .map_err(|e| outbox_failed(chain(&e)))?;
     if recovered.pending > 0 {
         tracing::info!(pending = recovered.pending, "the outbox has items from before");
     }
@@ -321,7 +368,8 @@ fn open_ledgers(
         .iter()
         .map(|e| {
             let tls = (e.url.scheme_str() == Some("https")).then(|| tls.ledger_client());
-            let endpoint = RenewingEndpoint::new(&e.url.to_string(), &material.genesis, tls).map_err(|e| failed(&e))?;
+            let endpoint =
+                RenewingEndpoint::new(&e.url.to_string(), &material.genesis, tls).map_err(|e| failed(&e))?;
             Ok(Arc::new(endpoint) as Arc<dyn Ledger>)
         })
         .collect()
@@ -341,7 +389,10 @@ async fn open_source(
         }
         let options = SqliteOptions { path: s.database.clone(), connections: s.max_parallel };
         let (source, _) = SqliteSource::open(options, mapping, clock)?;
-        Ok::<_, gw_source::SourceError>((BlockingSource::new(Arc::new(source), s.max_parallel, 64), catalogue))
+        Ok::<_, gw_source::SourceError>((
+            BlockingSource::new(Arc::new(source), s.max_parallel, 64),
+            catalogue,
+        ))
     })
     .await
     .map_err(|e| StartError::Source(e.to_string()))?;
@@ -364,8 +415,10 @@ fn revoked(material: &Material) -> Result<HashMap<ListenerKind, Vec<Crl>>, Start
         let parsed: Result<Vec<_>, _> = t.crls.iter().map(|crl| Crl::from_der(crl.as_ref())).collect();
         parsed.map_err(|e| StartError::Tls(chain(&e)))
     };
-    let mut all =
-        HashMap::from([(ListenerKind::Man, lists(&material.man)?), (ListenerKind::Admin, lists(&material.admin)?)]);
+    let mut all = HashMap::from([
+        (ListenerKind::Man, lists(&material.man)?),
+        (ListenerKind::Admin, lists(&material.admin)?),
+    ]);
     if let Some(bank) = &material.bank {
         all.insert(ListenerKind::Bank, lists(bank)?);
     }
@@ -382,7 +435,11 @@ fn dial_client(tls: &TlsSet, state: &StateHandle, clock: &Arc<dyn Clock>) -> dia
     dial::Client::new(tls.man_client(), allowed, dial::DialOptions::default())
 }
 
-async fn bind(app: &Arc<App>, tls: &TlsSet, clock: &Arc<dyn Clock>) -> Result<Vec<(Server, axum::Router)>, StartError> {
+async fn bind(
+    app: &Arc<App>,
+    tls: &TlsSet,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<(Server, axum::Router)>, StartError> {
     let mut servers = Vec::new();
     let listen = &app.config.listen;
     let mut wanted: Vec<(ListenerKind, &Listen, axum::Router)> =

@@ -121,7 +121,11 @@ impl Documents {
         lock(&self.running).insert(scope).then_some(Running { documents: self, scope })
     }
     /// What a key stands for, unless its window has passed.
-    pub fn remembered(&self, scope: &IdempotencyScope, now: UnixMillis) -> Result<Option<Remembered>, DocumentError> {
+    pub fn remembered(
+        &self,
+        scope: &IdempotencyScope,
+        now: UnixMillis,
+    ) -> Result<Option<Remembered>, DocumentError> {
         let Some(v) = self.store.read(&key_key(scope))? else { return Ok(None) };
         let r: Remembered = decode("idempotency key", &v)?;
         Ok((now.since(r.created) <= self.window).then_some(r))

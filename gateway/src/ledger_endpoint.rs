@@ -28,7 +28,12 @@ impl RenewingEndpoint {
     /// `tls` for `https` addresses.
     pub fn new(address: &str, genesis: &Genesis, tls: Option<ClientTls>) -> Result<Self, LedgerError> {
         let current = make(address, genesis, tls.as_ref())?;
-        Ok(Self { address: address.to_owned(), genesis: genesis.clone(), tls, current: ArcSwap::from_pointee(current) })
+        Ok(Self {
+            address: address.to_owned(),
+            genesis: genesis.clone(),
+            tls,
+            current: ArcSwap::from_pointee(current),
+        })
     }
 
     /// The adapter; a new one when the TLS configuration was exchanged.
@@ -49,7 +54,7 @@ impl RenewingEndpoint {
 
 fn make(address: &str, genesis: &Genesis, tls: Option<&ClientTls>) -> Result<Current, LedgerError> {
     let made_with = tls.map(|t| t.load_full());
-    let rpc = FiscoRpc::new(address, genesis, made_with.clone(), RpcOptions::default())?;
+    let rpc = FiscoRpc::new(address, made_with.clone(), genesis, RpcOptions::default())?;
     Ok(Current { made_with, rpc })
 }
 

@@ -105,13 +105,20 @@ impl RegionPeer for ManClient<'_> {
             .exporter
             .export(EXPORTER_LABEL, &self.report_id.0.0)
             .map_err(|e| AskError::BadReply(format!("no channel binding: {e}")))?;
-        self.app.certificates.learn(&node.id, answer.peer_issuers.iter().map(|c| gw_proto::B64(c.clone())).collect());
+        self.app
+            .certificates
+            .learn(&node.id, answer.peer_issuers.iter().map(|c| gw_proto::B64(c.clone())).collect());
         Ok((reply, Hex(channel)))
     }
 }
 
 /// Hands a delivery to one supervisor. True = it has it (also from before).
-pub async fn deliver(app: &App, supervisor: &Node, delivery: &Delivery, timeout: Duration) -> Result<(), String> {
+pub async fn deliver(
+    app: &App,
+    supervisor: &Node,
+    delivery: &Delivery,
+    timeout: Duration,
+) -> Result<(), String> {
     let body = serde_json::to_vec(delivery).map_err(|e| e.to_string())?;
     let post = Post {
         path: DELIVERY_PATH,

@@ -24,7 +24,13 @@ struct Inner {
 
 impl Nonces {
     /// Takes a nonce, or refuses it as replayed. Expired ones are forgotten on the way.
-    pub fn claim(&self, node: &NodeId, nonce: &Hex<32>, expires: UnixMillis, now: UnixMillis) -> Result<(), Rejection> {
+    pub fn claim(
+        &self,
+        node: &NodeId,
+        nonce: &Hex<32>,
+        expires: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), Rejection> {
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while let Some(first) = inner.by_expiry.first().filter(|f| f.0 < now).cloned() {
             inner.by_expiry.remove(&first);

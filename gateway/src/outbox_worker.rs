@@ -31,7 +31,7 @@ const RESUBMIT: Duration = Duration::from_secs(10);
 /// A delivery to one supervisor takes at most this.
 const DELIVER: Duration = Duration::from_secs(5);
 /// Between two tries of one delivery.
-const REDELIVER: Duration = Duration::from_secs(2);
+const REDELIVER: Duration = Duration::from_millis(500);
 
 /// Makes traces and the delivery durable: after this they reach their places.
 pub async fn keep(app: &App, traces: Vec<Trace>, delivery: Delivery) -> Result<(), Rejection> {
@@ -43,7 +43,8 @@ pub async fn keep(app: &App, traces: Vec<Trace>, delivery: Delivery) -> Result<(
     for (kind, bytes) in items {
         app.outbox.push(kind, &bytes).await.map_err(|e| {
             if e.may_retry() {
-                Rejection::new(reject::BUSY, "the outbox is full: the ledger or the supervisor is away").because(e)
+                Rejection::new(reject::BUSY, "the outbox is full: the ledger or the supervisor is away")
+                    .because(e)
             } else {
                 Rejection::internal(e)
             }
@@ -98,7 +99,11 @@ async fn round(app: &Arc<App>, tried: &mut BTreeMap<u64, Instant>) {
                 Ok(_) => {}
                 Err(e) => unreadable(app, item, &e).await,
             },
-            other => tracing::error!(kind = other, id = item.id, "the outbox holds an item of an unknown kind; it stays"),
+            other => tracing::error!(
+                kind = other,
+                id = item.id,
+                "the outbox holds an item of an unknown kind; it stays"
+            ),
         }
     }
     for chunk in records.chunks(32) {

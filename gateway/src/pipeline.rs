@@ -18,20 +18,28 @@ use gw_proto::{
 };
 
 /// A bank's operator asks for a report; the answer carries its proofs.
-pub async fn ask(app: &App, accepted: Accepted, query: authorize::Query) -> Result<answer::Answered<Answer>, Rejection> {
+pub async fn ask(
+    app: &App,
+    accepted: Accepted,
+    query: authorize::Query,
+) -> Result<answer::Answered<Answer>, Rejection> {
     let identified = identify::operator(app, accepted, identify::OperatorRole::Query)?;
     let admitted = limit::operator(app, identified, &query)?;
     let permitted = authorize::at_asker(app, admitted, query)?;
     let recorded = record::intent_to_ask(app, permitted).await?;
     let reserved = reserve::one_use(app, recorded).await?;
     let gathered = broker::ask_sources(app, reserved).await?;
-    let merged = merge::into_report(app, gathered)?;
+    let merged = merge::into_report(app, gathered).await?;
     let traced = trace::asked(app, merged).await?;
     answer::to_operator(app, traced).await
 }
 
 /// Another gateway asks this source; it trusts no word of the asker and runs the stages on its own state.
-pub async fn respond(app: &App, accepted: Accepted, request: SignedRequest) -> Result<answer::Answered<SignedReply>, Rejection> {
+pub async fn respond(
+    app: &App,
+    accepted: Accepted,
+    request: SignedRequest,
+) -> Result<answer::Answered<SignedReply>, Rejection> {
     let identified = identify::node(app, accepted)?;
     let admitted = limit::institution(app, identified)?;
     let opened = open::request(app, admitted, request)?;

@@ -24,7 +24,9 @@ pub fn check(app: &App) -> Readiness {
     match app.state.health() {
         Health::Fresh => {}
         Health::Stale { why, .. } => reasons.push(format!("ledger: {why}; see `xinguan doctor`")),
-        health @ (Health::Alarm(_) | Health::Halted(_)) => reasons.push(format!("ledger: {health}; call the supervisor")),
+        health @ (Health::Alarm(_) | Health::Halted(_)) => {
+            reasons.push(format!("ledger: {health}; call the supervisor"))
+        }
     }
     let state = app.state.read();
     let view = View::new(&state);

@@ -29,7 +29,9 @@ pub enum TagError {
         source: std::io::Error,
     },
     /// It has another size.
-    #[error("{path} has not 64 bytes: restore it from a backup, or remove it (tags of operators and subjects then change)")]
+    #[error(
+        "{path} has not 64 bytes: restore it from a backup, or remove it (tags of operators and subjects then change)"
+    )]
     Size {
         /// which
         path: String,
@@ -53,8 +55,12 @@ impl Tags {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let mut keys = Zeroizing::new([0u8; 64]);
                 entropy.fill(&mut *keys)?;
-                let mut f =
-                    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(file)?;
+                let mut f = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)
+                    .map_err(file)?;
                 f.write_all(&*keys).and_then(|()| f.sync_all()).map_err(file)?;
                 Ok(Self { keys })
             }

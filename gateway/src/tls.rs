@@ -70,7 +70,8 @@ impl Recipe {
             identity::make(&request, node_key, entropy).map_err(|e| chain(&e))?;
         let server = |p, m: &Trust| server_config(p, &identity, m, BOTH).map_err(|e| chain(&e));
         let listen = &self.config.listen;
-        let mut servers = HashMap::from([(ListenerKind::Admin, server(listen.admin.profile, &self.material.admin)?)]);
+        let mut servers =
+            HashMap::from([(ListenerKind::Admin, server(listen.admin.profile, &self.material.admin)?)]);
         if let Some(l) = &listen.man {
             servers.insert(ListenerKind::Man, server(l.profile, &self.material.man)?);
         }

@@ -36,7 +36,9 @@ pub fn router(app: Arc<App>) -> axum::Router {
         .route("/admin/v1/status", get(status))
         .route("/admin/v1/drain", post(drain));
     if app.has(Role::Supervisor) {
-        router = router.route("/admin/v1/looks", post(looks)).route("/admin/v1/reconciliation", get(reconciliation));
+        router = router
+            .route("/admin/v1/looks", post(looks))
+            .route("/admin/v1/reconciliation", get(reconciliation));
     }
     router.fallback(not_found).with_state(app)
 }
@@ -49,7 +51,8 @@ fn bounds(app: &App) -> Bounds {
 /// Any operator of the configuration, whatever its roles.
 fn anyone(app: &App, call: Call) -> Result<IdentifiedOperator, Rejection> {
     let spki = call.accepted.conn.cert.spki;
-    let roles = app.config.operators.iter().find(|o| o.spki == spki).map(|o| o.roles.as_slice()).unwrap_or_default();
+    let roles =
+        app.config.operators.iter().find(|o| o.spki == spki).map(|o| o.roles.as_slice()).unwrap_or_default();
     let role = roles.first().copied().unwrap_or(OperatorRole::View);
     identify::operator(app, call.accepted, role)
 }
@@ -57,7 +60,9 @@ fn anyone(app: &App, call: Call) -> Result<IdentifiedOperator, Rejection> {
 async fn health(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "health", request, |app, call| async move {
         anyone(&app, call)?;
-        Reply::json(&serde_json::json!({ "status": "alive", "node": app.node, "version": env!("CARGO_PKG_VERSION") }))
+        Reply::json(
+            &serde_json::json!({ "status": "alive", "node": app.node, "version": env!("CARGO_PKG_VERSION") }),
+        )
     })
     .await
 }

@@ -81,7 +81,11 @@ fn bounds(app: &App) -> Bounds {
     }
 }
 
-fn operator(app: &App, accepted: Accepted, role: OperatorRole) -> Result<identify::IdentifiedOperator, Rejection> {
+fn operator(
+    app: &App,
+    accepted: Accepted,
+    role: OperatorRole,
+) -> Result<identify::IdentifiedOperator, Rejection> {
     identify::operator(app, accepted, role)
 }
 
@@ -107,8 +111,9 @@ async fn upload_authorization(State(app): State<Arc<App>>, request: Request<Body
         if authorization_state(&app, &id)?.is_none() {
             app.write_record(Record::Authorization(record), &call.accepted.budget).await?;
         }
-        let state = authorization_state(&app, &id)?
-            .ok_or_else(|| Rejection::new(reject::LEDGER_DOWN, "the record stands in a block but not in the state"))?;
+        let state = authorization_state(&app, &id)?.ok_or_else(|| {
+            Rejection::new(reject::LEDGER_DOWN, "the record stands in a block but not in the state")
+        })?;
         Ok(Reply::json(&state)?.status(StatusCode::CREATED))
     })
     .await
@@ -131,7 +136,8 @@ fn authorization_state(app: &App, id: &AuthzId) -> Result<Option<AuthorizationSt
 }
 
 fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
-    text.parse().map_err(|_| Rejection::new(reject::NOT_FOUND, "an authorization id has 64 lower-case hex digits"))
+    text.parse()
+        .map_err(|_| Rejection::new(reject::NOT_FOUND, "an authorization id has 64 lower-case hex digits"))
 }
 
 /// Where an authorization of this institution stands.
@@ -140,11 +146,19 @@ fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
     responses(
         (status = 200, description = "as the verified ledger has it", body = AuthorizationState),
         (status = "4XX", description = "refused", body = ProblemShape, content_type = "application/problem+json")))]
-async fn show_authorization(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response<Body> {
+async fn show_authorization(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response<Body> {
     call::run(&app, bounds(&app), "show-authorization", request, |app, call| async move {
         operator(&app, call.accepted, OperatorRole::View)?;
         let found = authorization_state(&app, &parse_id(&id)?)?;
-        Reply::json(&found.ok_or_else(|| Rejection::new(reject::NOT_FOUND, "no such authorization of this institution"))?)
+        Reply::json(
+            &found.ok_or_else(|| {
+                Rejection::new(reject::NOT_FOUND, "no such authorization of this institution")
+            })?,
+        )
     })
     .await
 }
@@ -157,7 +171,11 @@ async fn show_authorization(State(app): State<Arc<App>>, Path(id): Path<String>,
         (status = 200, description = "revoked in a verified block", body = AuthorizationState),
         (status = "4XX", description = "refused", body = ProblemShape, content_type = "application/problem+json"),
         (status = "5XX", description = "failed", body = ProblemShape, content_type = "application/problem+json")))]
-async fn revoke_authorization(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request<Body>) -> Response<Body> {
+async fn revoke_authorization(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response<Body> {
     call::run(&app, bounds(&app), "revoke-authorization", request, |app, call| async move {
         operator(&app, call.accepted.clone(), OperatorRole::Upload)?;
         let id = parse_id(&id)?;
@@ -225,7 +243,8 @@ fn parse_query(call: &Call, key: Option<&str>) -> Result<Query, Rejection> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let wrong = || Rejection::new(reject::MALFORMED, "Idempotency-Key must be 1 to 200 visible ASCII characters");
+    let wrong =
+        || Rejection::new(reject::MALFORMED, "Idempotency-Key must be 1 to 200 visible ASCII characters");
     let text = value.to_str().map_err(|_| wrong())?.trim();
     // the draft has a quoted string; a bare token is what most clients send: both name the same key
     let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
@@ -287,16 +306,22 @@ async fn show_catalogue(State(app): State<Arc<App>>, request: Request<Body>) -> 
     .await
 }
 
-async fn show_document(State(app): State<Arc<App>>, request: Request<Body>, page: utoipa::openapi::OpenApi) -> Response<Body> {
+async fn show_document(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+    page: utoipa::openapi::OpenApi,
+) -> Response<Body> {
     call::run(&app, bounds(&app), "openapi", request, |_, _| async move { Reply::json(&page) }).await
 }
 
 async fn show_problems(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    call::run(&app, bounds(&app), "problems", request, |_, _| async move { Reply::json(&reject::TABLE) }).await
+    call::run(&app, bounds(&app), "problems", request, |_, _| async move { Reply::json(&reject::TABLE) })
+        .await
 }
 
 async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let small = Bounds { body_bytes: 64 * 1024, body_time: Duration::from_secs(2), budget: Duration::from_secs(5) };
+    let small =
+        Bounds { body_bytes: 64 * 1024, body_time: Duration::from_secs(2), budget: Duration::from_secs(5) };
     call::run(&app, small, "unknown", request, |_, _| async move {
         Err(Rejection::new(reject::NOT_FOUND, "no such path; see /openapi.json"))
     })

@@ -5,7 +5,7 @@
 
 use crate::{
     app::App,
-    listen::ConnInfo,
+    listen::{BodyError, ConnInfo},
     reject::{self, Rejection},
     stages::{
         Accepted,
@@ -78,7 +78,13 @@ pub struct Bounds {
 }
 
 /// Runs one call: reads the body, calls `work`, writes the answer, counts and logs it.
-pub async fn run<F, Fut>(app: &Arc<App>, bounds: Bounds, operation: &'static str, request: Request<Body>, work: F) -> Response<Body>
+pub async fn run<F, Fut>(
+    app: &Arc<App>,
+    bounds: Bounds,
+    operation: &'static str,
+    request: Request<Body>,
+    work: F,
+) -> Response<Body>
 where
     F: FnOnce(Arc<App>, Call) -> Fut,
     Fut: Future<Output = Result<Reply, Rejection>>,
@@ -119,7 +125,12 @@ fn log_rejection(r: &Rejection) {
     }
 }
 
-async fn read(app: &Arc<App>, bounds: Bounds, request: Request<Body>, trace: &TraceContext) -> Result<Call, Rejection> {
+async fn read(
+    app: &Arc<App>,
+    bounds: Bounds,
+    request: Request<Body>,
+    trace: &TraceContext,
+) -> Result<Call, Rejection> {
     let budget = Budget::starting(&*app.clock, bounds.budget);
     if app.draining() {
         return Err(Rejection::new(reject::DRAINING, "repeat at another gateway of the institution"));
@@ -127,7 +138,7 @@ async fn read(app: &Arc<App>, bounds: Bounds, request: Request<Body>, trace: &Tr
     let (parts, body) = request.into_parts();
     let conn = parts
         .extensions
-        .get::<Arc<ConnInfo>>()
+        .get::<ConnInfo>()
         .cloned()
         .ok_or_else(|| Rejection::internal("a request without its connection"))?;
     let limited = Limited::new(body, bounds.body_bytes).collect();
@@ -139,15 +150,27 @@ async fn read(app: &Arc<App>, bounds: Bounds, request: Request<Body>, trace: &Tr
             ));
         }
         Ok(Err(e)) if e.downcast_ref::<http_body_util::LengthLimitError>().is_some() => {
-            return Err(Rejection::new(reject::TOO_LARGE, format!("at most {} bytes are taken here", bounds.body_bytes)));
+            return Err(Rejection::new(
+                reject::TOO_LARGE,
+                format!("at most {} bytes are taken here", bounds.body_bytes),
+            ));
         }
-        Ok(Err(e)) => return Err(Rejection::new(reject::MALFORMED, "the body broke off").because(e)),
+        Ok(Err(e)) => return Err(body_rejection(&*e)),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
     check_digest(&parts.headers, &body)?;
     let accepted = Accepted { conn, budget, trace_id: trace.trace_id.clone(), at: app.clock.now() };
     let query = parts.uri.query().unwrap_or_default().to_owned();
     Ok(Call { accepted, headers: parts.headers, body, query })
+}
+
+/// What the listener's own bounds said of the body.
+fn body_rejection(e: &(dyn std::error::Error + Send + Sync + 'static)) -> Rejection {
+    match BodyError::find(e) {
+        Some(found @ BodyError::TooLarge { .. }) => Rejection::new(reject::TOO_LARGE, found.to_string()),
+        Some(found @ BodyError::TooSlow) => Rejection::new(reject::TOO_SLOW, found.to_string()),
+        Some(BodyError::Broken) | None => Rejection::new(reject::MALFORMED, "the body broke off").because(e),
+    }
 }
 
 /// Checks `Content-Digest` when it is there (RFC 9530 §2): `sha-256=:base64:`.
@@ -175,7 +198,10 @@ pub fn parse_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Resu
     }
     serde_json::from_slice(body).map_err(|e| {
         let text = e.to_string();
-        if text.contains("social credit code") || text.contains("GB 32100") || text.contains("check character") {
+        if text.contains("social credit code")
+            || text.contains("GB 32100")
+            || text.contains("check character")
+        {
             return Rejection::new(reject::BAD_SUBJECT, text);
         }
         // serde's text may quote a value of the body: keep only what cannot hold one
@@ -209,7 +235,12 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn finish(mut response: Response<Body>, body: &[u8], quotas: &[Quota], trace: &TraceContext) -> Response<Body> {
+fn finish(
+    mut response: Response<Body>,
+    body: &[u8],
+    quotas: &[Quota],
+    trace: &TraceContext,
+) -> Response<Body> {
     let headers = response.headers_mut();
     set(headers, HeaderName::from_static("traceparent"), &trace.traceparent());
     set(headers, header::CACHE_CONTROL, "no-store");
@@ -231,7 +262,8 @@ fn respond(reply: Reply, trace: &TraceContext) -> Response<Body> {
 fn refuse(r: &Rejection, trace: &TraceContext) -> Response<Body> {
     let body = serde_json::to_vec(&r.document(&trace.trace_id)).unwrap_or_default();
     let mut response = Response::new(Body::from(body.clone()));
-    *response.status_mut() = StatusCode::from_u16(r.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(r.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     set(response.headers_mut(), header::CONTENT_TYPE, "application/problem+json");
     if let Some(after) = r.retry_after {
         set(response.headers_mut(), header::RETRY_AFTER, &after.as_secs().max(1).to_string());
@@ -267,10 +299,16 @@ impl TraceContext {
 fn parse_traceparent(text: &str) -> Option<String> {
     let mut parts = text.split('-');
     let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex_of = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex_of =
+        |s: &str, n: usize| s.len() == n && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let nonzero = |s: &str| s.bytes().any(|b| b != b'0');
-    (hex_of(version, 2) && version != "ff" && hex_of(trace, 32) && nonzero(trace) && hex_of(parent, 16) && nonzero(parent))
-        .then(|| trace.to_owned())
+    (hex_of(version, 2)
+        && version != "ff"
+        && hex_of(trace, 32)
+        && nonzero(trace)
+        && hex_of(parent, 16)
+        && nonzero(parent))
+    .then(|| trace.to_owned())
 }
 
 #[cfg(test)]
@@ -317,7 +355,10 @@ mod tests {
         let r = parse_json::<T>(&h, b"{\"subject\": \"91350100M000100Y44\"}").unwrap_err();
         assert_eq!(r.problem.name, "subject-code-invalid");
         let deep = "[".repeat(10_000);
-        assert_eq!(parse_json::<serde_json::Value>(&h, deep.as_bytes()).unwrap_err().problem.name, "malformed-request");
+        assert_eq!(
+            parse_json::<serde_json::Value>(&h, deep.as_bytes()).unwrap_err().problem.name,
+            "malformed-request"
+        );
     }
 
     #[test]
@@ -325,7 +366,10 @@ mod tests {
         let mut h = HeaderMap::new();
         assert!(check_digest(&h, b"x").is_ok());
         // RFC 9530 §2: {"hello": "world"} followed by a newline
-        h.insert("content-digest", HeaderValue::from_static("sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"));
+        h.insert(
+            "content-digest",
+            HeaderValue::from_static("sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"),
+        );
         assert!(check_digest(&h, b"{\"hello\": \"world\"}\n").is_ok());
         assert_eq!(check_digest(&h, b"{}").unwrap_err().problem.name, "content-digest-mismatch");
     }

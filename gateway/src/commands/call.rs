@@ -60,7 +60,8 @@ pub async fn run(args: &CallArgs, out: &mut (dyn Write + Send)) -> Result<Exit> 
         writeln!(out)?;
     }
     match &args.out {
-        Some(path) => std::fs::write(path, &response.body).with_context(|| format!("cannot write {}", path.display()))?,
+        Some(path) => std::fs::write(path, &response.body)
+            .with_context(|| format!("cannot write {}", path.display()))?,
         None => out.write_all(&response.body)?,
     }
     Ok(if (200..300).contains(&response.status) { Exit::Ok } else { Exit::CheckFailed })

@@ -100,9 +100,11 @@ async fn send_untimed(
     }
     let request = request.body(Full::new(Bytes::from(body)))?;
     let exchange = async {
-        let response = sender.send_request(request).await.with_context(|| format!("{url}: the connection broke off"))?;
+        let response =
+            sender.send_request(request).await.with_context(|| format!("{url}: the connection broke off"))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|e| anyhow!("{url}: answer: {e}"))?;
+        let body =
+            Limited::new(body, MAX_ANSWER).collect().await.map_err(|e| anyhow!("{url}: answer: {e}"))?;
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes() })
     };
     tokio::pin!(driver);
@@ -127,9 +129,9 @@ fn tls_config(args: &ClientArgs) -> Result<rustls::ClientConfig> {
     };
     let identity = TlsIdentity { chain: chain.into_iter().map(Into::into).collect(), key: Arc::new(key) };
     let trust = Trust { roots: roots.into_iter().map(Into::into).collect(), crls: Vec::new() };
-    let mut config = client_config(profile, &identity, &trust, &[b"http/1.1"])
-        .map_err(|e| anyhow!("{e}: {}", std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default()))?;
+    let mut config = client_config(profile, &identity, &trust, &[b"http/1.1"]).map_err(|e| {
+        anyhow!("{e}: {}", std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default())
+    })?;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
-

@@ -15,7 +15,7 @@ pub enum DevCommand {
     /// Make a whole consortium in a folder: genesis, keys, certificates, configurations, databases
     Consortium(ConsortiumArgs),
     /// Make an enterprise's authorization, signed with its own key
-    Authorize(AuthorizeArgs),
+    Authorize(Box<AuthorizeArgs>),
 }
 
 /// Ledgers of our own.

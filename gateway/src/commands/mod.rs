@@ -9,7 +9,8 @@ pub mod doctor;
 pub mod exit;
 pub mod run;
 pub mod show;
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 mod tests;
 pub mod trace;
 pub mod verify;

@@ -39,7 +39,8 @@ fn say(text: &str, exit: Exit) -> Exit {
 
 pub(crate) async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // without handlers the system's default action ends the process
         return std::future::pending().await;
     };

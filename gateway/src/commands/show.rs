@@ -62,7 +62,8 @@ fn render(r: &Report) -> String {
 }
 
 fn line(catalogue: &Catalogue, i: &ReportItem) -> String {
-    let label = format!("{} {}", catalogue.label(&i.item.id, Lang::Zh), catalogue.label(&i.item.id, Lang::En));
+    let label =
+        format!("{} {}", catalogue.label(&i.item.id, Lang::Zh), catalogue.label(&i.item.id, Lang::En));
     let key = i.item.key.as_ref().map(|k| format!(" [{k}]")).unwrap_or_default();
     let mut marks = String::new();
     if i.item.disputed {
@@ -72,5 +73,11 @@ fn line(catalogue: &Catalogue, i: &ReportItem) -> String {
         marks.push_str(" (来源不一致 sources differ)");
     }
     let from: Vec<&str> = i.sources.iter().map(gw_proto::NodeId::as_str).collect();
-    format!("{} {}{}  ‹{}›", padded(&format!("{label}{key}"), 52), padded(&catalogue.value_text(&i.item, Lang::Zh), 22), marks, from.join(", "))
+    format!(
+        "{} {}{}  ‹{}›",
+        padded(&format!("{label}{key}"), 52),
+        padded(&catalogue.value_text(&i.item, Lang::Zh), 22),
+        marks,
+        from.join(", ")
+    )
 }

@@ -48,7 +48,8 @@ pub async fn run(args: &TraceArgs, out: &mut (dyn Write + Send)) -> Result<Exit>
         out.write_all(&response.body)?;
         return Ok(Exit::Ok);
     }
-    let found: serde_json::Value = serde_json::from_slice(&response.body).context("the answer is not JSON")?;
+    let found: serde_json::Value =
+        serde_json::from_slice(&response.body).context("the answer is not JSON")?;
     out.write_all(render(&found).as_bytes())?;
     Ok(Exit::Ok)
 }
@@ -65,7 +66,12 @@ fn render(found: &serde_json::Value) -> String {
     let mut s = String::new();
     let empty = Vec::new();
     let looks = found.get("looks").and_then(|l| l.as_array()).unwrap_or(&empty);
-    let _ = writeln!(s, "谁查过 / who looked: {} 次, 账本高度 / height {}", looks.len(), number(found, "/height"));
+    let _ = writeln!(
+        s,
+        "谁查过 / who looked: {} 次, 账本高度 / height {}",
+        looks.len(),
+        number(found, "/height")
+    );
     for (i, l) in looks.iter().enumerate() {
         let purpose: Option<Purpose> = l.get("purpose").and_then(|p| serde_json::from_value(p.clone()).ok());
         let (zh, en) = purpose.map_or(("-", "-"), Purpose::labels);
@@ -80,10 +86,20 @@ fn render(found: &serde_json::Value) -> String {
             number(l, "/proof/height"),
             number(l, "/proof/tx_index"),
             number(l, "/proof/record_index"),
-            if l.pointer("/proof/commitment_matches") == Some(&true.into()) { "matches" } else { "DOES NOT MATCH" }
+            if l.pointer("/proof/commitment_matches") == Some(&true.into()) {
+                "matches"
+            } else {
+                "DOES NOT MATCH"
+            }
         );
         for t in l.get("traces").and_then(|t| t.as_array()).unwrap_or(&empty) {
-            let _ = writeln!(s, "   记录 trace       {} tells of {}: {}", text(t, "/side"), text(t, "/source"), text(t, "/status"));
+            let _ = writeln!(
+                s,
+                "   记录 trace       {} tells of {}: {}",
+                text(t, "/side"),
+                text(t, "/source"),
+                text(t, "/status")
+            );
         }
         let gaps = l.get("gaps").and_then(|g| g.as_array()).unwrap_or(&empty);
         if gaps.is_empty() {
@@ -91,7 +107,12 @@ fn render(found: &serde_json::Value) -> String {
         }
         for g in gaps {
             let late = if g.get("overdue") == Some(&true.into()) { " (overdue)" } else { "" };
-            let _ = writeln!(s, "   缺口 gap         {} {}{late}", text(g, "/gap"), g.get("source").and_then(|v| v.as_str()).unwrap_or(""));
+            let _ = writeln!(
+                s,
+                "   缺口 gap         {} {}{late}",
+                text(g, "/gap"),
+                g.get("source").and_then(|v| v.as_str()).unwrap_or("")
+            );
         }
     }
     s

@@ -15,8 +15,15 @@ pub struct OperatorLine {
 }
 
 /// One gateway's TOML. Paths are relative to the file.
-pub fn gateway(member: &Member, ports: Ports, profile: &str, ledger_url: &str, operators: &[OperatorLine]) -> String {
-    let mut t = String::from("# Made by `xinguan dev consortium`: a development consortium, never for real data.\n");
+pub fn gateway(
+    member: &Member,
+    ports: Ports,
+    profile: &str,
+    ledger_url: &str,
+    operators: &[OperatorLine],
+) -> String {
+    let mut t =
+        String::from("# Made by `xinguan dev consortium`: a development consortium, never for real data.\n");
     let roles: Vec<String> = member.roles.iter().map(|r| format!("\"{}\"", role_name(*r))).collect();
     let _ = write!(
         t,
@@ -32,9 +39,12 @@ pub fn gateway(member: &Member, ports: Ports, profile: &str, ledger_url: &str, o
     if is(Role::Institution) {
         t.push_str("bank_roots = \"inside-root.pem\"\n");
     }
-    t.push_str("\n[identity]\nnode_ca_chain = \"node-ca.pem\"\nextra_names = [\"127.0.0.1\", \"localhost\"]\n");
+    t.push_str(
+        "\n[identity]\nnode_ca_chain = \"node-ca.pem\"\nextra_names = [\"127.0.0.1\", \"localhost\"]\n",
+    );
     if is(Role::Institution) {
-        let _ = write!(t, "\n[listen.bank]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.bank);
+        let _ =
+            write!(t, "\n[listen.bank]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.bank);
     }
     if is(Role::Source) || is(Role::Supervisor) {
         let _ = write!(t, "\n[listen.man]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.man);

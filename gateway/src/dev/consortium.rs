@@ -7,13 +7,13 @@ use super::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use gw_proto::{
-    B64, Clock as _, ConsortiumId, Dimension, EvidenceLevel, Height, Hex, InstitutionId, NodeId, PublicKey, Region,
-    Role, Scheme, Standing, Uscc,
+    B64, Clock as _, ConsortiumId, Dimension, EvidenceLevel, Height, Hex, InstitutionId, NodeId, PublicKey,
+    Region, Role, Scheme, Standing, Uscc,
     clock::SystemClock,
     genesis::{Genesis, Governance},
     record::{
-        Batch, Cap, Caps, CatalogueVersion, EvidenceRoot, Institution, KeySignature, Node, Policy, Record, SignedBatch,
-        VERSION, Writer,
+        Batch, Cap, Caps, CatalogueVersion, EvidenceRoot, Institution, KeySignature, Node, Policy, Record,
+        SignedBatch, VERSION, Writer,
     },
 };
 use gw_sm::{KeyPair, cert::parse_cert};
@@ -60,18 +60,52 @@ pub struct Member {
 
 /// The members. bank-nanjing is listed but not started by the demo: tests need a second institution.
 pub const MEMBERS: &[Member] = &[
-    Member { node: "bank-suzhou-1", institution: "bank-suzhou", name: "苏州示范银行", region: "320500", roles: &[Role::Institution] },
-    Member { node: "bureau-hangzhou-1", institution: "bureau-hangzhou", name: "杭州示范征信", region: "330100", roles: &[Role::Source] },
-    Member { node: "bureau-hefei-1", institution: "bureau-hefei", name: "合肥示范征信", region: "340100", roles: &[Role::Source] },
-    Member { node: "pboc-shanghai-1", institution: "pboc-shanghai", name: "上海示范监管", region: "310000", roles: &[Role::Supervisor] },
-    Member { node: "bank-nanjing-1", institution: "bank-nanjing", name: "南京示范银行", region: "320100", roles: &[Role::Institution] },
+    Member {
+        node: "bank-suzhou-1",
+        institution: "bank-suzhou",
+        name: "苏州示范银行",
+        region: "320500",
+        roles: &[Role::Institution],
+    },
+    Member {
+        node: "bureau-hangzhou-1",
+        institution: "bureau-hangzhou",
+        name: "杭州示范征信",
+        region: "330100",
+        roles: &[Role::Source],
+    },
+    Member {
+        node: "bureau-hefei-1",
+        institution: "bureau-hefei",
+        name: "合肥示范征信",
+        region: "340100",
+        roles: &[Role::Source],
+    },
+    Member {
+        node: "pboc-shanghai-1",
+        institution: "pboc-shanghai",
+        name: "上海示范监管",
+        region: "310000",
+        roles: &[Role::Supervisor],
+    },
+    Member {
+        node: "bank-nanjing-1",
+        institution: "bank-nanjing",
+        name: "南京示范银行",
+        region: "320100",
+        roles: &[Role::Institution],
+    },
 ];
 
 /// How many enterprises of each other region a source holds too: these have keys of their own in the demo.
 const GUESTS: usize = 2;
 
 fn sources() -> Vec<Region> {
-    MEMBERS.iter().filter(|m| m.roles.contains(&Role::Source)).filter_map(|m| Region::parse(m.region).ok()).collect()
+    MEMBERS
+        .iter()
+        .filter(|m| m.roles.contains(&Role::Source))
+        .filter_map(|m| Region::parse(m.region).ok())
+        .collect()
 }
 
 /// TCP ports of one gateway.
@@ -199,7 +233,11 @@ fn write_gateway(
     let clients = out.join("clients").join(member.institution);
     let mut operators = Vec::new();
     let people: &[(&str, &'static [&'static str])] = if member.roles.contains(&Role::Institution) {
-        &[("credit-system", &["query", "upload", "view"]), ("viewer", &["view"]), ("operator", &["operator", "view"])]
+        &[
+            ("credit-system", &["query", "upload", "view"]),
+            ("viewer", &["view"]),
+            ("operator", &["operator", "view"]),
+        ]
     } else {
         &[("viewer", &["view"]), ("auditor", &["auditor", "view"]), ("operator", &["operator", "view"])]
     };

@@ -14,7 +14,9 @@ use gw_ledger::{
     dev::{self, Client, DevLedger, DevLedgerConfig, ListedClient, Submitters},
     tx::build_transaction,
 };
-use gw_proto::{Clock, Height, PublicKey, Scheme, Signature, clock::SystemClock, genesis::Genesis, record::SignedBatch};
+use gw_proto::{
+    Clock, Height, PublicKey, Scheme, Signature, clock::SystemClock, genesis::Genesis, record::SignedBatch,
+};
 use gw_sm::{
     KeyPair,
     cert::{certs_from_pem, key_from_pem},
@@ -78,7 +80,8 @@ pub async fn run(args: &LedgerArgs) -> Result<Exit> {
     let file: LedgerFile = toml::from_str(&String::from_utf8(read(&folder.join("ledger.toml"))?)?)
         .with_context(|| folder.join("ledger.toml").display().to_string())?;
     let genesis: Genesis = serde_json::from_slice(&read(&args.folder.join("genesis.json"))?)?;
-    let sealers = (1..=4).map(|i| load_key(&folder.join(format!("sealer-{i}.key")))).collect::<Result<Vec<_>>>()?;
+    let sealers =
+        (1..=4).map(|i| load_key(&folder.join(format!("sealer-{i}.key")))).collect::<Result<Vec<_>>>()?;
     let own = certs_from_pem(&read(&folder.join("tls.pem"))?).map_err(|e| anyhow!("{e}"))?;
     let own_cert = own.first().context("ledger/tls.pem is empty")?.clone();
     let mut listed: Vec<ListedClient> = file.submitters.iter().cloned().map(ListedClient::Name).collect();

@@ -68,7 +68,8 @@ impl Maker {
     /// A self-signed root.
     pub fn root(&self, scheme: Scheme, name: &str) -> Result<Authority> {
         let key = fresh_key(scheme)?;
-        let spec = self.spec(CertKind::Root, named(name, "Xinguan development consortium"), key.public_key(), 3650)?;
+        let spec =
+            self.spec(CertKind::Root, named(name, "Xinguan development consortium"), key.public_key(), 3650)?;
         let sign = |d: &[u8; 32]| key.sign_digest(d).map_err(|e| e.to_string());
         let issuer = Issuer { certificate: None, key: key.public_key(), sign: &sign };
         let certificate = build_cert(&spec, &issuer).map_err(|e| anyhow!("root {name}: {e}"))?;
@@ -82,7 +83,13 @@ impl Maker {
     }
 
     /// The certificate of a node key: a CA that may certify only its own node's TLS names.
-    pub fn node_ca(&self, man: &Authority, node: &str, organization: &str, key: &PublicKey) -> Result<Vec<u8>> {
+    pub fn node_ca(
+        &self,
+        man: &Authority,
+        node: &str,
+        organization: &str,
+        key: &PublicKey,
+    ) -> Result<Vec<u8>> {
         let kind = CertKind::NodeCa { dns: crate::dial::server_name(&gw_proto::NodeId::parse(node)?) };
         let mut spec = self.spec(kind, named(node, organization), key, 730)?;
         // loopback, where the demo lives
@@ -92,7 +99,13 @@ impl Maker {
     }
 
     /// A client of a listener: an operator or a bank's system. Returns certificate and key.
-    pub fn client(&self, by: &Authority, name: &str, organization: &str, scheme: Scheme) -> Result<(Vec<u8>, KeyPair)> {
+    pub fn client(
+        &self,
+        by: &Authority,
+        name: &str,
+        organization: &str,
+        scheme: Scheme,
+    ) -> Result<(Vec<u8>, KeyPair)> {
         let key = fresh_key(scheme)?;
         let spec = self.spec(CertKind::TlsClient, named(name, organization), key.public_key(), 365)?;
         Ok((self.issue(by, &spec)?, key))
@@ -110,14 +123,20 @@ impl Maker {
     /// A server of the development ledger.
     pub fn server(&self, by: &Authority, name: &str, scheme: Scheme) -> Result<(Vec<u8>, KeyPair)> {
         let key = fresh_key(scheme)?;
-        let mut spec = self.spec(CertKind::TlsServerClient, named(name, "development ledger"), key.public_key(), 365)?;
+        let mut spec =
+            self.spec(CertKind::TlsServerClient, named(name, "development ledger"), key.public_key(), 365)?;
         spec.dns = vec!["localhost".to_owned()];
         spec.ips = vec![std::net::IpAddr::from([127, 0, 0, 1])];
         Ok((self.issue(by, &spec)?, key))
     }
 
     /// An enterprise's signing certificate: serialNumber is its company code.
-    pub fn enterprise(&self, by: &Authority, name: &str, code: &gw_proto::Uscc) -> Result<(Vec<u8>, KeyPair)> {
+    pub fn enterprise(
+        &self,
+        by: &Authority,
+        name: &str,
+        code: &gw_proto::Uscc,
+    ) -> Result<(Vec<u8>, KeyPair)> {
         let key = fresh_key(Scheme::Sm2Sm3)?;
         let subject = Subject {
             common_name: Some(name.to_owned()),

@@ -4,7 +4,8 @@ use super::pki::write_private;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use gw_proto::{
-    B64, Clock as _, ConsortiumId, Dimension, EvidenceLevel, Hex, InstitutionId, Purpose, Region, UnixMillis, Uscc,
+    B64, Clock as _, ConsortiumId, Dimension, EvidenceLevel, Hex, InstitutionId, Purpose, Region, UnixMillis,
+    Uscc,
     clock::SystemClock,
     message::{Evidence, Statement, VERSION, revoke_hash},
 };

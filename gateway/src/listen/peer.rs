@@ -45,7 +45,9 @@ impl PeerCert {
         })
     }
     /// Reads the leaf of a verified chain and keeps the rest; `None` without certificates.
-    pub fn of_chain(chain: Option<&[rustls_pki_types::CertificateDer<'_>]>) -> Option<Result<Self, PeerCertError>> {
+    pub fn of_chain(
+        chain: Option<&[rustls_pki_types::CertificateDer<'_>]>,
+    ) -> Option<Result<Self, PeerCertError>> {
         let (leaf, rest) = chain?.split_first()?;
         let issuers = rest.iter().map(|c| c.as_ref().to_vec()).collect();
         Some(Self::parse(leaf).map(|cert| Self { issuers, ..cert }))

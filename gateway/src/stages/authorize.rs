@@ -80,7 +80,8 @@ pub struct PermittedRequest {
 pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<PermittedQuery, Rejection> {
     let AdmittedOperator { identified, quotas } = admitted;
     let missing = || Rejection::new(reject::AUTHZ_MISSING, "no authorization with this id was uploaded here");
-    let documents = app.documents.find(&query.authorization_id).map_err(Rejection::internal)?.ok_or_else(missing)?;
+    let documents =
+        app.documents.find(&query.authorization_id).map_err(Rejection::internal)?.ok_or_else(missing)?;
     let opening = opening_of(app, &identified, &query)?;
 
     let state = app.serving_state()?;
@@ -194,13 +195,15 @@ fn check_caps(view: &View<'_>, statement: &Statement) -> Result<(), Rejection> {
     let policy = policy.ok_or_else(|| Rejection::new(reject::STALE, "no policy on the ledger yet"))?;
     let cap = policy.caps.of(statement.level);
     if statement.max_uses > cap.max_uses {
-        let detail = format!("`max_uses` is {}, this evidence level has at most {}", statement.max_uses, cap.max_uses);
+        let detail =
+            format!("`max_uses` is {}, this evidence level has at most {}", statement.max_uses, cap.max_uses);
         return Err(Rejection::new(reject::CAP, detail));
     }
     match statement.dimensions.iter().find(|d| !cap.dimensions.contains(d)) {
-        Some(d) => {
-            Err(Rejection::new(reject::CAP, format!("this evidence level does not allow the dimension `{}`", d.as_str())))
-        }
+        Some(d) => Err(Rejection::new(
+            reject::CAP,
+            format!("this evidence level does not allow the dimension `{}`", d.as_str()),
+        )),
         None => Ok(()),
     }
 }
@@ -215,15 +218,20 @@ pub fn refusal(r: &Refusal) -> Rejection {
         Refusal::AskerInactive => reject::NOT_LISTED,
         // of somebody else and not there look the same
         Refusal::ForeignHolder | Refusal::AuthorizationMissing => {
-            return Rejection::new(reject::AUTHZ_MISSING, "no such authorization of the asking institution").because(r);
+            return Rejection::new(reject::AUTHZ_MISSING, "no such authorization of the asking institution")
+                .because(r);
         }
-        Refusal::StatementMismatch | Refusal::PublicFieldsMismatch | Refusal::OpeningMismatch => reject::OPENING,
+        Refusal::StatementMismatch | Refusal::PublicFieldsMismatch | Refusal::OpeningMismatch => {
+            reject::OPENING
+        }
         Refusal::NotYetValid => reject::AUTHZ_NOT_YET,
         Refusal::Expired => reject::AUTHZ_EXPIRED,
         Refusal::Revoked => reject::AUTHZ_REVOKED,
         Refusal::SubjectMismatch => reject::SUBJECT_MISMATCH,
         Refusal::PurposeMismatch => reject::PURPOSE,
-        Refusal::DimensionOutside(_) | Refusal::RegionOutside | Refusal::CapDimensions(_) => reject::DIMENSION,
+        Refusal::DimensionOutside(_) | Refusal::RegionOutside | Refusal::CapDimensions(_) => {
+            reject::DIMENSION
+        }
         Refusal::LevelAboveProof { .. }
         | Refusal::LevelMismatch { .. }
         | Refusal::EvidenceChain(_)
@@ -231,7 +239,9 @@ pub fn refusal(r: &Refusal) -> Rejection {
         | Refusal::EvidenceSignature => reject::EVIDENCE,
         Refusal::CapUses => reject::CAP,
         Refusal::UsedUp => reject::AUTHZ_USED,
-        Refusal::NoReservation | Refusal::ReservationOfAnother | Refusal::Refunded => reject::RESERVATION_MISSING,
+        Refusal::NoReservation | Refusal::ReservationOfAnother | Refusal::Refunded => {
+            reject::RESERVATION_MISSING
+        }
         Refusal::ReservationRefused(_) => reject::RESERVATION_REFUSED,
         Refusal::DeadlinePassed => reject::RESERVATION_LATE,
     };

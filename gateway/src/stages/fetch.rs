@@ -19,19 +19,28 @@ use std::{
 /// The most snapshots held at once.
 pub const MAX_SNAPSHOTS: usize = 10_000;
 
+/// One use: whose, which.
+type Use = (InstitutionId, ReportId);
+
 /// Snapshots by use.
 #[derive(Default)]
 pub struct Snapshots {
-    inner: Mutex<HashMap<(InstitutionId, ReportId), (UnixMillis, Arc<Snapshot>)>>,
+    inner: Mutex<HashMap<Use, (UnixMillis, Arc<Snapshot>)>>,
 }
 
 impl Snapshots {
-    fn find(&self, key: &(InstitutionId, ReportId)) -> Option<Arc<Snapshot>> {
+    fn find(&self, key: &Use) -> Option<Arc<Snapshot>> {
         let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         inner.get(key).map(|(_, s)| Arc::clone(s))
     }
     /// Keeps a snapshot; if another was kept meanwhile, that one counts.
-    fn keep(&self, key: (InstitutionId, ReportId), until: UnixMillis, snapshot: Snapshot, now: UnixMillis) -> Result<Arc<Snapshot>, Rejection> {
+    fn keep(
+        &self,
+        key: Use,
+        until: UnixMillis,
+        snapshot: Snapshot,
+        now: UnixMillis,
+    ) -> Result<Arc<Snapshot>, Rejection> {
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if inner.len() >= MAX_SNAPSHOTS {
             inner.retain(|_, (until, _)| *until > now);
@@ -73,7 +82,7 @@ async fn ask(app: &App, permitted: &PermittedRequest) -> Result<Arc<Snapshot>, R
     }
     let source = app.source.as_ref().ok_or_else(|| Rejection::internal("no database is configured"))?;
     let left = permitted.accepted.budget.left(&*app.clock)?;
-    let (subject, dimensions) = (opening.subject.clone(), opening.dimensions.clone());
+    let (subject, dimensions) = (permitted.permit.subject().clone(), permitted.permit.dimensions().to_vec());
     // signing and tracing need time after it
     let limits = FetchLimits::until(std::time::Instant::now() + left.mul_f32(0.7));
     let snapshot = source.fetch(subject, dimensions, limits).await.map_err(source_rejection)?;

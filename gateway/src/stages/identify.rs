@@ -67,10 +67,16 @@ fn still_valid(app: &App, accepted: &Accepted) -> Result<(), Rejection> {
     let now = app.clock.now();
     let cert = &accepted.conn.cert;
     if now >= cert.not_after {
-        return Err(Rejection::new(reject::CERT_EXPIRED, "the certificate expired after the connection was made"));
+        return Err(Rejection::new(
+            reject::CERT_EXPIRED,
+            "the certificate expired after the connection was made",
+        ));
     }
     if app.revoked.contains(accepted.conn.listener, &cert.serial) {
-        return Err(Rejection::new(reject::CERT_EXPIRED, "the certificate's serial number is on the current CRL"));
+        return Err(Rejection::new(
+            reject::CERT_EXPIRED,
+            "the certificate's serial number is on the current CRL",
+        ));
     }
     Ok(())
 }
@@ -80,8 +86,11 @@ pub fn operator(app: &App, accepted: Accepted, role: OperatorRole) -> Result<Ide
     still_valid(app, &accepted)?;
     let spki = accepted.conn.cert.spki;
     let Some(found) = app.config.operators.iter().find(|o| o.spki == spki) else {
-        return Err(Rejection::new(reject::NOT_LISTED, "no operator of this gateway has this certificate's key")
-            .because(format!("spki {spki}")));
+        return Err(Rejection::new(
+            reject::NOT_LISTED,
+            "no operator of this gateway has this certificate's key",
+        )
+        .because(format!("spki {spki}")));
     };
     if !found.roles.contains(&role) {
         return Err(Rejection::new(reject::FORBIDDEN, format!("role `{}` is needed", role.as_str())));
@@ -95,13 +104,24 @@ pub fn node(app: &App, accepted: Accepted) -> Result<IdentifiedNode, Rejection> 
     still_valid(app, &accepted)?;
     let state = app.state.read();
     let view = View::new(&state);
-    let node = listed_node(&view, accepted.conn.cert.common_name.as_deref(), &accepted.conn.cert.spki, app.clock.now())?;
+    let node = listed_node(
+        &view,
+        accepted.conn.cert.common_name.as_deref(),
+        &accepted.conn.cert.spki,
+        app.clock.now(),
+    )?;
     Ok(IdentifiedNode { accepted, node })
 }
 
 /// The active node that the certificate names and the ledger binds to its TLS key now.
-pub fn listed_node(view: &View<'_>, name: Option<&str>, spki: &Digest, now: UnixMillis) -> Result<Node, Rejection> {
-    let nobody = || Rejection::new(reject::NOT_LISTED, "the ledger binds no active node to this certificate's key");
+pub fn listed_node(
+    view: &View<'_>,
+    name: Option<&str>,
+    spki: &Digest,
+    now: UnixMillis,
+) -> Result<Node, Rejection> {
+    let nobody =
+        || Rejection::new(reject::NOT_LISTED, "the ledger binds no active node to this certificate's key");
     let name = name.and_then(|n| NodeId::parse(n).ok()).ok_or_else(nobody)?;
     let (node, _) = view.node_with_tls(&name, spki, now).map_err(Rejection::internal)?.ok_or_else(nobody)?;
     Ok(node.record)
@@ -109,8 +129,13 @@ pub fn listed_node(view: &View<'_>, name: Option<&str>, spki: &Digest, now: Unix
 
 /// Our own node must be listed and active too: a blocked gateway neither asks nor answers.
 pub fn own_node(view: &View<'_>, id: &NodeId, role: Role) -> Result<Node, Rejection> {
-    let blocked =
-        || Rejection::new(reject::NOT_LISTED, "this gateway's own node is not active on the ledger in the role needed");
-    let node = view.active_node(id).map_err(Rejection::internal)?.filter(|n| n.has(role)).ok_or_else(blocked)?;
+    let blocked = || {
+        Rejection::new(
+            reject::NOT_LISTED,
+            "this gateway's own node is not active on the ledger in the role needed",
+        )
+    };
+    let node =
+        view.active_node(id).map_err(Rejection::internal)?.filter(|n| n.has(role)).ok_or_else(blocked)?;
     Ok(node.record)
 }

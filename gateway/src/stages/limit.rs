@@ -68,12 +68,8 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-type Keyed = RateLimiter<
-    [u8; 32],
-    DefaultKeyedStateStore<[u8; 32]>,
-    DefaultClock,
-    StateInformationMiddleware,
->;
+type Keyed =
+    RateLimiter<[u8; 32], DefaultKeyedStateStore<[u8; 32]>, DefaultClock, StateInformationMiddleware>;
 
 struct Limit {
     dimension: Dimension,
@@ -103,7 +99,9 @@ impl Limit {
             reset,
         };
         match self.limiter.check_key(key) {
-            Ok(state) => Ok(quota(state.remaining_burst_capacity(), 60 / u64::from(self.rate.per_minute.get()))),
+            Ok(state) => {
+                Ok(quota(state.remaining_burst_capacity(), 60 / u64::from(self.rate.per_minute.get())))
+            }
             Err(not_until) => {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -182,8 +180,10 @@ pub fn header_values(quotas: &[Quota]) -> Option<(String, String)> {
     }
     let policy: Vec<String> =
         quotas.iter().map(|q| format!("\"{}\";q={};w={}", q.dimension.as_str(), q.quota, q.window)).collect();
-    let state: Vec<String> =
-        quotas.iter().map(|q| format!("\"{}\";r={};t={}", q.dimension.as_str(), q.remaining, q.reset)).collect();
+    let state: Vec<String> = quotas
+        .iter()
+        .map(|q| format!("\"{}\";r={};t={}", q.dimension.as_str(), q.remaining, q.reset))
+        .collect();
     Some((policy.join(", "), state.join(", ")))
 }
 

@@ -7,10 +7,7 @@ use super::{
     limit::{Dimension, Quota},
     open::Opened,
 };
-use crate::{
-    app::App,
-    reject::Rejection,
-};
+use crate::{app::App, reject::Rejection};
 use gw_proto::{record::Node, sm3};
 
 /// An operator's request within its limits.
@@ -43,7 +40,11 @@ pub struct AdmittedRequest {
 }
 
 /// Operator, subject, authorization; the operator first, so that probing costs the prober.
-pub fn operator(app: &App, identified: IdentifiedOperator, query: &Query) -> Result<AdmittedOperator, Rejection> {
+pub fn operator(
+    app: &App,
+    identified: IdentifiedOperator,
+    query: &Query,
+) -> Result<AdmittedOperator, Rejection> {
     let quotas = vec![
         app.limits.check(Dimension::Operator, &identified.tag().0)?,
         app.limits.check(Dimension::Subject, &app.tags.subject(&query.subject).0)?,

@@ -60,7 +60,10 @@ pub fn request(app: &App, admitted: AdmittedNode, signed: SignedRequest) -> Resu
     }
     let now = app.clock.now();
     if request.expires <= now || request.expires.since(now) > MAX_LIFETIME {
-        return Err(Rejection::new(reject::REPLAYED, "the request has expired, or expires more than 60 s ahead"));
+        return Err(Rejection::new(
+            reject::REPLAYED,
+            "the request has expired, or expires more than 60 s ahead",
+        ));
     }
     let digest = request.digest().map_err(|e| Rejection::new(reject::MALFORMED, e.to_string()))?;
     gw_proof::verify_leaf(&proof, &admitted.node().key, LeafKind::Request, app.node.as_str(), &digest)
@@ -97,7 +100,10 @@ pub async fn reach_height(app: &App, admitted: AdmittedRequest) -> Result<Caught
     let ours = app.state.hash_at(height).map_err(Rejection::internal)?;
     if ours.is_some_and(|h| h != hash) {
         tracing::error!(%height, "asker and source have different blocks at one height");
-        return Err(Rejection::new(reject::LEDGER_ALARM, "asker and source have different blocks at this height"));
+        return Err(Rejection::new(
+            reject::LEDGER_ALARM,
+            "asker and source have different blocks at this height",
+        ));
     }
     Ok(CaughtUp { admitted })
 }

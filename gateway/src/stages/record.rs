@@ -20,7 +20,13 @@ pub struct Trail {
 }
 
 impl Trail {
-    async fn begin(app: &App, accepted: &Accepted, kind: &str, peer: Option<&Node>, opening: &Opening) -> Result<Self, Rejection> {
+    async fn begin(
+        app: &App,
+        accepted: &Accepted,
+        kind: &str,
+        peer: Option<&Node>,
+        opening: &Opening,
+    ) -> Result<Self, Rejection> {
         let intent = Intent {
             asker: Some(peer.map_or_else(|| app.institution.clone(), |n| n.institution.clone())),
             peer: peer.map(|n| n.id.clone()),
@@ -36,7 +42,9 @@ impl Trail {
         };
         match app.journal.record_intent(intent).await {
             Ok(guard) => Ok(Self { guard }),
-            Err(e) if e.may_retry() => Err(Rejection::new(reject::BUSY, "the journal's queue is full").because(e)),
+            Err(e) if e.may_retry() => {
+                Err(Rejection::new(reject::BUSY, "the journal's queue is full").because(e))
+            }
             Err(e) => Err(Rejection::internal(e)),
         }
     }

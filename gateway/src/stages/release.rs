@@ -32,7 +32,6 @@ pub async fn once_more(app: &App, fetched: Fetched) -> Result<Released, Rejectio
 fn look(app: &App, permitted: &PermittedRequest) -> Result<(Height, Digest), Rejection> {
     let state = app.serving_state()?;
     let cursor = state.cursor();
-    gw_policy::decide_release(&View::new(&state), &permitted.permit)
-        .map_err(|r| refusal(&r))?;
+    gw_policy::decide_release(&View::new(&state), &permitted.permit).map_err(|r| refusal(&r))?;
     Ok((cursor.height, cursor.hash))
 }

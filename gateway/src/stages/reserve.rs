@@ -10,7 +10,7 @@ use crate::{
     stages::authorize::PermittedQuery,
 };
 use gw_ledger::LedgerError;
-use gw_policy::{RefusalReason, ReservationState, View};
+use gw_policy::{Fate, RefusalReason, ReservationState, View};
 use gw_proto::{UnixMillis, record::Reservation};
 use std::time::Duration;
 
@@ -46,17 +46,22 @@ async fn reserve(app: &App, permitted: &PermittedQuery) -> Result<ReservationSta
     };
     let budget = permitted.accepted().budget;
     // what follows needs time too: keep a part of the budget for the sources
-    let until = app.clock.instant() + budget.left(&*app.clock)?.mul_f32(0.6);
-    match app.submitter.reserve(record, until).await {
-        Ok(reserved) => Ok(reserved.state),
-        Err(LedgerError::RecordRefused(RefusalReason::UsedUp)) => {
-            Err(Rejection::new(reject::AUTHZ_USED, "another reservation took the last use"))
+    let wait = budget.left(&*app.clock)?.mul_f32(0.6);
+    let decided = match app.submitter.reserve(record, wait).await {
+        Ok(state) => match state.fate {
+            Fate::Accepted | Fate::Repeated => return Ok(state),
+            Fate::Refused(reason) => reason,
+        },
+        Err(LedgerError::RecordRefused(reason)) => reason,
+        Err(e) => return Err(ledger_rejection(e)),
+    };
+    Err(match decided {
+        RefusalReason::UsedUp => Rejection::new(reject::AUTHZ_USED, "another reservation took the last use"),
+        RefusalReason::Revoked => {
+            Rejection::new(reject::AUTHZ_REVOKED, "it was revoked before the reservation's block")
         }
-        Err(LedgerError::RecordRefused(RefusalReason::Revoked)) => {
-            Err(Rejection::new(reject::AUTHZ_REVOKED, "it was revoked before the reservation's block"))
-        }
-        Err(e) => Err(ledger_rejection(e)),
-    }
+        reason => Rejection::new(reject::RESERVATION_REFUSED, reason.to_string()),
+    })
 }
 
 /// As late as policy allows, counted from the newest verified block, which the reservation's block follows.

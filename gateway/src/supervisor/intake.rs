@@ -15,7 +15,10 @@ use gw_proto::{
 pub fn accept(app: &App, from: &IdentifiedNode, delivery: &Delivery) -> Result<bool, Rejection> {
     let node = from.node();
     if delivery.node != node.id {
-        return Err(Rejection::new(reject::SIGNATURE, "`node` is not the node that this connection belongs to"));
+        return Err(Rejection::new(
+            reject::SIGNATURE,
+            "`node` is not the node that this connection belongs to",
+        ));
     }
     if delivery.side == Side::Asker && delivery.asker != node.institution {
         return Err(Rejection::new(reject::SIGNATURE, "the asker's side comes from the asker's own node"));
@@ -55,7 +58,9 @@ fn check_openings(app: &App, delivery: &Delivery) -> Result<(), Rejection> {
         .reservation(&delivery.asker, &opening.report_id)
         .map_err(Rejection::internal)?
         .filter(|r| r.accepted())
-        .ok_or_else(|| Rejection::new(reject::RESERVATION_MISSING, "no accepted reservation of this use here yet"))?;
+        .ok_or_else(|| {
+            Rejection::new(reject::RESERVATION_MISSING, "no accepted reservation of this use here yet")
+        })?;
     if reservation.record.commitment != opening.commitment().map_err(malformed)? {
         return Err(wrong("the opening does not match C_r"));
     }

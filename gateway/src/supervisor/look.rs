@@ -10,7 +10,8 @@ use crate::{
 };
 use gw_policy::{ReservationState, View};
 use gw_proto::{
-    AuthzId, Digest, Dimension, EvidenceLevel, Height, InstitutionId, NodeId, Purpose, ReportId, UnixMillis, Uscc,
+    AuthzId, Digest, Dimension, EvidenceLevel, Height, InstitutionId, NodeId, Purpose, ReportId, UnixMillis,
+    Uscc,
     message::Delivery,
     record::{Side, Trace},
 };
@@ -89,7 +90,10 @@ pub struct Looks {
 pub fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Rejection> {
     let length = asked.reason.chars().count();
     if !(4..=200).contains(&length) || asked.reason.chars().any(char::is_control) {
-        return Err(Rejection::new(reject::MALFORMED, "`reason` needs 4 to 200 printable characters: it is recorded"));
+        return Err(Rejection::new(
+            reject::MALFORMED,
+            "`reason` needs 4 to 200 printable characters: it is recorded",
+        ));
     }
     let store = app.supervisor_store()?;
     let now = app.clock.now();
@@ -102,7 +106,9 @@ pub fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Re
     let view = View::new(&state);
     let mut looks = Vec::new();
     for ((asker, report_id), deliveries) in by_use {
-        let Some(reservation) = view.reservation(&asker, &report_id).map_err(Rejection::internal)? else { continue };
+        let Some(reservation) = view.reservation(&asker, &report_id).map_err(Rejection::internal)? else {
+            continue;
+        };
         if let Some(look) = look(&view, &asker, &reservation, &deliveries, now)? {
             looks.push(look);
         }
@@ -138,7 +144,8 @@ fn look(
         deadline: reservation.record.deadline,
         traces: traces.clone(),
     };
-    let name = view.institution(asker).map_err(Rejection::internal)?.map(|i| i.record.name).unwrap_or_default();
+    let name =
+        view.institution(asker).map_err(Rejection::internal)?.map(|i| i.record.name).unwrap_or_default();
     Ok(Some(Look {
         asker: asker.clone(),
         asker_name: name,

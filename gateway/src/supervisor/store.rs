@@ -129,7 +129,10 @@ impl SupervisorStore {
     }
     /// All deliveries about one subject, oldest first, at most [`MAX_ROWS`].
     pub fn about(&self, subject: &Uscc) -> Result<Vec<Delivered>, StoreError> {
-        self.rows("select body, received from delivery where subject = ?1 order by received limit ?2", subject.expose())
+        self.rows(
+            "select body, received from delivery where subject = ?1 order by received limit ?2",
+            subject.expose(),
+        )
     }
     /// All deliveries of one use, at most [`MAX_ROWS`].
     pub fn of_use(&self, asker: &InstitutionId, report: &ReportId) -> Result<Vec<Delivered>, StoreError> {
@@ -142,17 +145,25 @@ impl SupervisorStore {
     fn rows(&self, sql: &str, key: &str) -> Result<Vec<Delivered>, StoreError> {
         let db = self.db();
         let mut q = db.prepare_cached(sql)?;
-        let rows = q.query_map(params![key, MAX_ROWS], |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?)))?;
+        let rows =
+            q.query_map(params![key, MAX_ROWS], |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?)))?;
         let mut out = Vec::new();
         for row in rows {
             let (body, received) = row?;
-            let delivery = serde_json::from_str(&body).map_err(|e| StoreError::Row("delivery", e.to_string()))?;
+            let delivery =
+                serde_json::from_str(&body).map_err(|e| StoreError::Row("delivery", e.to_string()))?;
             out.push(Delivered { delivery, received: UnixMillis(u64::try_from(received).unwrap_or(0)) });
         }
         Ok(out)
     }
     /// Records a look-up of the supervisor's own staff, before its result is shown.
-    pub fn note_lookup(&self, at: UnixMillis, who: &str, subject: &Uscc, reason: &str) -> Result<(), StoreError> {
+    pub fn note_lookup(
+        &self,
+        at: UnixMillis,
+        who: &str,
+        subject: &Uscc,
+        reason: &str,
+    ) -> Result<(), StoreError> {
         self.db().execute(
             "insert into lookup (at, who, subject, reason) values (?1, ?2, ?3, ?4)",
             params![i64::try_from(at.0).unwrap_or(i64::MAX), who, subject.expose(), reason],
@@ -162,7 +173,8 @@ impl SupervisorStore {
     /// Look-ups of one subject by the supervisor's own staff: (when, who, reason).
     pub fn lookups(&self, subject: &Uscc) -> Result<Vec<(UnixMillis, String, String)>, StoreError> {
         let db = self.db();
-        let mut q = db.prepare_cached("select at, who, reason from lookup where subject = ?1 order by at limit ?2")?;
+        let mut q =
+            db.prepare_cached("select at, who, reason from lookup where subject = ?1 order by at limit ?2")?;
         let rows = q.query_map(params![subject.expose(), MAX_ROWS], |r| {
             Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?))
         })?;
