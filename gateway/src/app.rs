@@ -18,6 +18,7 @@ use crate::{
 use gw_journal::{Entry, Journal, Note, Outbox};
 use gw_ledger::{Health, Ledger, LedgerError, StateGuard, StateHandle, Submitter};
 use gw_policy::Fate;
+use gw_sm::cert::Crl;
 use gw_source::{BlockingSource, Catalogue};
 use gw_proto::{
     Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record, report::InclusionProof,
@@ -31,20 +32,20 @@ use std::{
     },
 };
 
-/// Serial numbers on the CRLs that were loaded, per listener: asked per request.
+/// The CRLs that were loaded, per listener: asked per request.
 #[derive(Debug, Default)]
 pub struct Revoked {
-    serials: HashMap<ListenerKind, Vec<Vec<u8>>>,
+    lists: HashMap<ListenerKind, Vec<Crl>>,
 }
 
 impl Revoked {
-    /// From what the CRLs list.
-    pub fn new(serials: HashMap<ListenerKind, Vec<Vec<u8>>>) -> Self {
-        Self { serials }
+    /// Over parsed lists, whose signatures the TLS handshake checks.
+    pub fn new(lists: HashMap<ListenerKind, Vec<Crl>>) -> Self {
+        Self { lists }
     }
     /// Whether a serial number is on a listener's CRLs.
     pub fn contains(&self, listener: ListenerKind, serial: &[u8]) -> bool {
-        self.serials.get(&listener).is_some_and(|l| l.iter().any(|s| s == serial))
+        self.lists.get(&listener).is_some_and(|l| l.iter().any(|crl| crl.lists(serial)))
     }
 }
 
@@ -148,10 +149,11 @@ impl App {
     }
     /// Writes one record and waits until a verified block accepts it.
     pub async fn write_record(&self, record: Record, budget: &Budget) -> Result<(), Rejection> {
-        let wait = budget.left(&*self.clock)?.mul_f32(0.8);
-        match self.submitter.write(record, wait).await.map_err(ledger_rejection)? {
-            Fate::Accepted | Fate::Repeated => Ok(()),
-            Fate::Refused(reason) => Err(Rejection::new(reject::RESERVATION_REFUSED, reason.to_string())),
+        let deadline = self.clock.instant() + budget.left(&*self.clock)?.mul_f32(0.8);
+        let recorded = self.submitter.record(vec![record], deadline).await.map_err(ledger_rejection)?;
+        match recorded.fates.first() {
+            Some(Fate::Refused(reason)) => Err(Rejection::new(reject::RECORD_REFUSED, reason.to_string())),
+            _ => Ok(()),
         }
     }
     /// The proof that a record stands in a block, from any endpoint, verified.
@@ -195,5 +197,11 @@ impl App {
 
 /// The ledger's failure as the peer sees it.
 pub fn ledger_rejection(e: LedgerError) -> Rejection {
+    if let LedgerError::RecordRefused(reason) = &e {
+        return Rejection::new(reject::RECORD_REFUSED, reason.to_string());
+    }
+    if matches!(e, LedgerError::Busy) {
+        return Rejection::new(reject::BUSY, "too many records wait for the ledger").because(e);
+    }
     Rejection::new(reject::LEDGER_DOWN, "the record did not reach a verified block in time").because(e)
 }

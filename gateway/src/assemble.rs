@@ -8,10 +8,11 @@ use crate::{
     app::{App, ProofCache, Revoked},
     certificates::Certificates,
     commands::Exit,
-    config::{Config, KeystoreKind, Listen, Material, Problem, TlsProfile, TrustMaterial},
+    config::{Config, KeystoreKind, Listen, Material, Problem},
     dial,
     documents::Documents,
     housekeeping,
+    ledger_endpoint::RenewingEndpoint,
     listen::{ListenerKind, Server},
     nonces::Nonces,
     outbox_worker,
@@ -25,9 +26,10 @@ use crate::{
     tls::{self, TlsSet},
 };
 use gw_journal::{Journal, JournalOptions, Note, Outbox, OutboxOptions};
-use gw_ledger::{FiscoRpc, FollowOptions, Ledger, RpcOptions, StateHandle, SubmitConfig, Submitter};
+use gw_ledger::{FollowOptions, Ledger, StateHandle, SubmitConfig, Submitter};
 use gw_policy::View;
 use gw_proto::{Clock, Height, Role, clock::SystemClock};
+use gw_sm::{cert::Crl, tls::Trust};
 use gw_source::{BlockingSource, Catalogue, Mapping, SqliteOptions, SqliteSource};
 use gw_store::{FileDisk, SledStore};
 use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
@@ -158,7 +160,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
 
     let (node_key, account) = open_keys(&config)?;
     let (journal, outbox, floor) = open_journal(&config, &data, &clock).await?;
-    let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::DEFAULT_CACHE_BYTES);
+    let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::sled::DEFAULT_CACHE_BYTES);
     let (store, reset) = store.map_err(|e| storage("ledger state")(chain(&e)))?;
     if let Some(why) = reset {
         tracing::warn!(error = %chain(&why), "the ledger state could not be opened; it is rebuilt from the chain");
@@ -173,18 +175,10 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         TlsSet::make(&config, &material, node_key.as_ref(), entropy.as_ref(), clock.as_ref())
             .map_err(StartError::Tls)?,
     );
-    let ledgers = open_ledgers(&config, &material, &tls, &clock)?;
-    let submit = SubmitConfig::new(config.node.id.clone(), material.genesis.clone());
-    let (submitter, submit_task) = Submitter::new(
-        submit,
-        ledgers.clone(),
-        state.clone(),
-        Arc::clone(&node_key),
-        account,
-        Arc::clone(&clock),
-        Arc::clone(&entropy),
-    )
-    .map_err(|e| StartError::Ledger(chain(&e)))?;
+    let ledgers = open_ledgers(&config, &material, &tls)?;
+    let submit = SubmitConfig::new(config.node.id.clone(), Arc::clone(&node_key), account, Arc::clone(&entropy));
+    let (submitter, submit_task) =
+        Submitter::new(ledgers.clone(), state.clone(), submit).map_err(|e| StartError::Ledger(chain(&e)))?;
     tasks.spawn(submit_task.run(background.clone()));
     let options = FollowOptions { poll: config.ledger.poll, ..FollowOptions::default() };
     let following = gw_ledger::follow(ledgers.clone(), state.clone(), Arc::clone(&clock), options, background.clone());
@@ -201,7 +195,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     ));
 
     let (source, catalogue) = open_source(&config, &clock).await?;
-    let documents = SledStore::open(&data.join("documents"), gw_store::DEFAULT_CACHE_BYTES / 4)
+    let documents = SledStore::open(&data.join("documents"), gw_store::sled::DEFAULT_CACHE_BYTES / 4)
         .map_err(|e| storage("documents")(chain(&e)))?;
     let supervisor = match &config.supervisor {
         None => None,
@@ -218,7 +212,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         genesis: Arc::new(material.genesis.clone()),
         limits: Limits::new(rates(&config)),
         documents: Documents::new(Box::new(documents), config.query.idempotency_window),
-        peers: dial_client(&tls, &state, &clock, &config),
+        peers: dial_client(&tls, &state, &clock),
         revoked: Revoked::new(revoked(&material)?),
         clock: Arc::clone(&clock),
         entropy,
@@ -319,7 +313,6 @@ fn open_ledgers(
     config: &Config,
     material: &Material,
     tls: &TlsSet,
-    clock: &Arc<dyn Clock>,
 ) -> Result<Vec<Arc<dyn Ledger>>, StartError> {
     let failed = |e: &dyn std::error::Error| StartError::Ledger(chain(e));
     config
@@ -328,9 +321,8 @@ fn open_ledgers(
         .iter()
         .map(|e| {
             let tls = (e.url.scheme_str() == Some("https")).then(|| tls.ledger_client());
-            let rpc = FiscoRpc::new(&e.url.to_string(), tls, &material.genesis, RpcOptions::default(), Arc::clone(clock))
-                .map_err(|e| failed(&e))?;
-            Ok(Arc::new(rpc) as Arc<dyn Ledger>)
+            let endpoint = RenewingEndpoint::new(&e.url.to_string(), &material.genesis, tls).map_err(|e| failed(&e))?;
+            Ok(Arc::new(endpoint) as Arc<dyn Ledger>)
         })
         .collect()
 }
@@ -367,34 +359,27 @@ fn rates(config: &Config) -> Rates {
     }
 }
 
-fn revoked(material: &Material) -> Result<HashMap<ListenerKind, Vec<Vec<u8>>>, StartError> {
-    let serials = |m: &TrustMaterial| {
-        m.crls
-            .iter()
-            .map(|crl| gw_sm::cert::crl_serials(crl.as_ref()))
-            .collect::<Result<Vec<_>, _>>()
-            .map(|lists| lists.into_iter().flatten().collect::<Vec<_>>())
-            .map_err(|e| StartError::Tls(chain(&e)))
+fn revoked(material: &Material) -> Result<HashMap<ListenerKind, Vec<Crl>>, StartError> {
+    let lists = |t: &Trust| {
+        let parsed: Result<Vec<_>, _> = t.crls.iter().map(|crl| Crl::from_der(crl.as_ref())).collect();
+        parsed.map_err(|e| StartError::Tls(chain(&e)))
     };
-    let mut all = HashMap::from([
-        (ListenerKind::Man, serials(&material.man)?),
-        (ListenerKind::Admin, serials(&material.admin)?),
-    ]);
+    let mut all =
+        HashMap::from([(ListenerKind::Man, lists(&material.man)?), (ListenerKind::Admin, lists(&material.admin)?)]);
     if let Some(bank) = &material.bank {
-        all.insert(ListenerKind::Bank, serials(bank)?);
+        all.insert(ListenerKind::Bank, lists(bank)?);
     }
     Ok(all)
 }
 
 /// Calls only the TLS keys that the verified ledger binds to the node that is called.
-fn dial_client(tls: &TlsSet, state: &StateHandle, clock: &Arc<dyn Clock>, config: &Config) -> dial::Client {
+fn dial_client(tls: &TlsSet, state: &StateHandle, clock: &Arc<dyn Clock>) -> dial::Client {
     let (state, clock) = (state.clone(), Arc::clone(clock));
     let allowed: dial::Allowed = Arc::new(move |node, spki| {
         let state = state.read();
         View::new(&state).node_with_tls(node, spki, clock.now()).is_ok_and(|found| found.is_some())
     });
-    let profile = config.listen.man.as_ref().or(config.listen.bank.as_ref()).map_or(TlsProfile::Sm, |l| l.profile);
-    dial::Client::new(tls.man_client(), allowed, dial::DialOptions { profile, ..dial::DialOptions::default() })
+    dial::Client::new(tls.man_client(), allowed, dial::DialOptions::default())
 }
 
 async fn bind(app: &Arc<App>, tls: &TlsSet, clock: &Arc<dyn Clock>) -> Result<Vec<(Server, axum::Router)>, StartError> {

@@ -14,7 +14,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         let cursor = app.state.cursor();
         if noted.is_none_or(|n| cursor.height > n) {
             // never serve below this height again, not even after the state was lost
-            let seen = SeenHeight { height: cursor.height, hash: cursor.hash, time: cursor.time };
+            let seen = SeenHeight { at: app.clock.now(), height: cursor.height, hash: cursor.hash, time: cursor.time };
             match app.journal.append(Entry::SeenHeight(seen)).await {
                 Ok(_) => noted = Some(cursor.height),
                 Err(e) => tracing::error!(error = %e, "the height could not be noted in the journal"),

@@ -101,10 +101,9 @@ impl RegionPeer for ManClient<'_> {
         }
         let reply: SignedReply = serde_json::from_slice(&answer.body)
             .map_err(|_| AskError::BadReply("not JSON of the expected shape".to_owned()))?;
-        let label = std::str::from_utf8(EXPORTER_LABEL).unwrap_or_default();
         let channel = answer
             .exporter
-            .export(label, &self.report_id.0.0)
+            .export(EXPORTER_LABEL, &self.report_id.0.0)
             .map_err(|e| AskError::BadReply(format!("no channel binding: {e}")))?;
         self.app.certificates.learn(&node.id, answer.peer_issuers.iter().map(|c| gw_proto::B64(c.clone())).collect());
         Ok((reply, Hex(channel)))

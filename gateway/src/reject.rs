@@ -152,6 +152,9 @@ problems! {
         "Sign with the node key that the ledger lists, for this audience.";
     REPLAYED = "request-replayed", 409, Caller, false, "The request was seen before", "请求重放",
         "The nonce was used already, or the request has expired.", "Make a new request with a fresh nonce.";
+    RECORD_REFUSED = "record-refused", 403, Caller, false, "The ledger did not accept the record", "账本未接受该记录",
+        "The record stands in a block but the consortium's rules refused it; `detail` names the rule.",
+        "See `detail`; a refused reservation needs a new request with a fresh Idempotency-Key.";
     // --- idempotency
     IDEMPOTENCY_CONFLICT = "idempotency-key-reused", 422, Caller, false, "The Idempotency-Key belongs to another request", "幂等键冲突",
         "The same key was used with another body within its lifetime.", "Use a fresh key for every different request.";

@@ -6,7 +6,7 @@
 
 use crate::{
     app::App,
-    config::{Config, Material, TlsProfile, TrustMaterial},
+    config::{Config, Material},
     dial::ClientTls,
     listen::{
         ListenerKind, ServerTls,
@@ -20,7 +20,7 @@ use gw_proto::{
     Clock, Digest, NodeId, UnixMillis,
     record::{Record, TlsBinding},
 };
-use gw_sm::tls::{Profile, TlsIdentity, Trust, client_config, server_config};
+use gw_sm::tls::{Profile, Trust, client_config, server_config};
 use hsm_api::{Entropy, Signer};
 use std::{
     collections::HashMap,
@@ -46,13 +46,6 @@ struct Recipe {
     material: Material,
 }
 
-fn profile(p: TlsProfile) -> Profile {
-    match p {
-        TlsProfile::Sm => Profile::Sm,
-        TlsProfile::International => Profile::International,
-    }
-}
-
 fn chain(e: &dyn std::error::Error) -> String {
     e.source().map_or_else(|| e.to_string(), |s| format!("{e}: {s}"))
 }
@@ -73,13 +66,9 @@ impl Recipe {
             node_ca_chain: &self.material.node_ca_chain,
             now,
         };
-        let MadeIdentity { chain: certs, key, binding } =
+        let MadeIdentity { tls: identity, binding } =
             identity::make(&request, node_key, entropy).map_err(|e| chain(&e))?;
-        let identity = TlsIdentity { chain: certs, key };
-        let trust = |m: &TrustMaterial| Trust { roots: m.roots.clone(), crls: m.crls.clone() };
-        let server = |p, m: &TrustMaterial| {
-            server_config(profile(p), &identity, &trust(m), BOTH).map_err(|e| chain(&e))
-        };
+        let server = |p, m: &Trust| server_config(p, &identity, m, BOTH).map_err(|e| chain(&e));
         let listen = &self.config.listen;
         let mut servers = HashMap::from([(ListenerKind::Admin, server(listen.admin.profile, &self.material.admin)?)]);
         if let Some(l) = &listen.man {
@@ -93,14 +82,14 @@ impl Recipe {
             gw_proto::Scheme::Sm2Sm3 => Profile::Sm,
             gw_proto::Scheme::EcdsaP256Sha256 => Profile::International,
         };
-        let man = client_config(own, &identity, &trust(&self.material.man), &[b"h2"]).map_err(|e| chain(&e))?;
+        let man = client_config(own, &identity, &self.material.man, &[b"h2"]).map_err(|e| chain(&e))?;
         let roots = if self.material.ledger_roots.is_empty() {
             self.material.man.roots.clone()
         } else {
             self.material.ledger_roots.clone()
         };
         let ledger_trust = Trust { roots, crls: Vec::new() };
-        let ledger = client_config(profile(self.config.ledger.profile), &identity, &ledger_trust, &[b"http/1.1"])
+        let ledger = client_config(self.config.ledger.profile, &identity, &ledger_trust, &[b"http/1.1"])
             .map_err(|e| chain(&e))?;
         Ok(Made { servers, man, ledger, binding })
     }

@@ -79,7 +79,8 @@ fn each_bad_file_is_named_by_its_key() {
     let garbage = |f: &Folder, name: &str| {
         f.write(name, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     };
-    let cases: [(&str, &dyn Fn(&Folder)); 9] = [
+    type Spoil<'a> = &'a dyn Fn(&Folder);
+    let cases: [(&str, Spoil<'_>); 9] = [
         ("trust.genesis: ", &|f| f.write("genesis.json", b"{}")),
         ("trust.man_roots: ", &|f| garbage(f, "man-roots.pem")),
         ("trust.bank_roots: ", &|f| f.write("bank-roots.pem", b"no certificate here")),

@@ -241,7 +241,7 @@ fn write_enterprises(out: &Path, args: &ConsortiumArgs, maker: &Maker, root: &Au
     let regions = sources();
     let (Some(a), Some(b)) = (regions.first(), regions.get(1)) else { bail!("two sources are needed") };
     for (i, e) in generate::shared_enterprises(args.seed, *a, *b, GUESTS).into_iter().enumerate() {
-        let code: &Uscc = &e.code;
+        let code: &Uscc = &e.uscc;
         let (cert, key) = maker.enterprise(root, &e.name, code)?;
         let name = format!("enterprise-{}", i + 1);
         write_identity(&out.join("enterprises"), &name, &[&cert], &key)?;

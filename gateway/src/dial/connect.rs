@@ -99,13 +99,9 @@ async fn handshake(
 }
 
 fn certificate(stream: &TlsStream<TcpStream>) -> io::Result<PeerCert> {
-    let der = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .ok_or_else(|| io::Error::other(rustls::Error::NoCertificatesPresented))?;
-    PeerCert::parse(der).map_err(io::Error::other)
+    PeerCert::of_chain(stream.get_ref().1.peer_certificates())
+        .ok_or_else(|| io::Error::other(rustls::Error::NoCertificatesPresented))?
+        .map_err(io::Error::other)
 }
 
 fn failed(peer: &Peer, source: io::Error) -> DialError {

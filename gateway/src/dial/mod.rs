@@ -89,6 +89,8 @@ pub struct Answer {
     pub exporter: ExporterHandle,
     /// the peer's TLS key
     pub peer_spki: Digest,
+    /// the chain above it, DER, without the root: the peer's node CA certificate first
+    pub peer_issuers: Vec<Vec<u8>>,
 }
 
 /// Why there is no answer.

@@ -205,6 +205,7 @@ impl Pool {
             body: body.to_bytes(),
             exporter: c.exporter,
             peer_spki: c.cert.spki,
+            peer_issuers: c.cert.issuers.clone(),
         })
     }
 }

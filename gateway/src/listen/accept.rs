@@ -168,13 +168,9 @@ async fn handshake(ctx: &Ctx, stream: TcpStream, peer: SocketAddr) -> io::Result
     stream.set_nodelay(true)?;
     let started = ctx.clock.instant();
     let stream = TlsAcceptor::from(ctx.tls.load_full()).accept(stream).await?;
-    let cert = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .ok_or_else(|| io::Error::other(rustls::Error::NoCertificatesPresented))?;
-    let cert = PeerCert::parse(cert).map_err(io::Error::other)?;
+    let cert = PeerCert::of_chain(stream.get_ref().1.peer_certificates())
+        .ok_or_else(|| io::Error::other(rustls::Error::NoCertificatesPresented))?
+        .map_err(io::Error::other)?;
     metrics::histogram!("xinguan_handshake_seconds", "listener" => ctx.kind.as_str())
         .record(ctx.clock.instant().saturating_duration_since(started).as_secs_f64());
     let (io, exporter) = SharedIo::new(stream.into());

@@ -3,7 +3,9 @@
 //! hyper bounds the reading of a head; nothing in it bounds a client that connects and says nothing, or
 //! one that never reads its answer. The watchdog does: one deadline at a time, recomputed on change.
 
+use super::{Tracked, body::Rest};
 use crate::config::ListenLimits;
+use hyper::rt::Executor as _;
 use std::{
     collections::BTreeMap,
     pin::Pin,
@@ -100,15 +102,32 @@ impl Drop for Exchange {
     }
 }
 
-/// An answer's body; its exchange ends with it.
+/// An answer's body. Its exchange ends with it, or with the unread end of the request's body behind it.
 pub(super) struct AnswerBody {
     inner: axum::body::Body,
-    _exchange: Exchange,
+    behind: Option<(Option<Rest>, Exchange)>,
+    executor: Tracked,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: axum::body::Body, exchange: Exchange) -> Self {
-        Self { inner, _exchange: exchange }
+    pub(super) fn new(
+        inner: axum::body::Body,
+        rest: Option<Rest>,
+        exchange: Exchange,
+        executor: Tracked,
+    ) -> Self {
+        Self { inner, behind: Some((rest, exchange)), executor }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some((Some(rest), exchange)) = self.behind.take() {
+            self.executor.execute(async move {
+                rest.drain().await;
+                drop(exchange);
+            });
+        }
     }
 }
 

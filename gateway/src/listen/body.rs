@@ -8,13 +8,13 @@ use crate::config::ListenLimits;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::{
     future::Future as _,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -74,14 +74,24 @@ const FINE: u8 = 0;
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 
+#[derive(Default)]
+struct Shared {
+    mark: AtomicU8,
+    rest: Mutex<Option<Incoming>>,
+}
+
 /// What the bounded body met, for the listener.
-#[derive(Clone)]
-pub(super) struct Verdict(Arc<AtomicU8>);
+pub(super) struct Verdict(Arc<Shared>);
 
 impl Verdict {
+    /// What the handler left unread.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        self.0.rest.lock().unwrap_or_else(PoisonError::into_inner).take().map(Rest)
+    }
+
     /// Replaces an answer that hides a 408 or 413.
     pub(super) fn apply(&self, response: Response<Body>) -> Response<Body> {
-        let (status, text) = match self.0.load(Ordering::Relaxed) {
+        let (status, text) = match self.0.mark.load(Ordering::Relaxed) {
             TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
             TOO_SLOW => (StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
             _ => return response,
@@ -102,14 +112,23 @@ impl Verdict {
 
 /// A body with a bound on bytes, on silence and on the whole.
 pub(super) struct BoundedBody {
-    inner: Incoming,
+    /// there until it is dropped
+    inner: Option<Incoming>,
     max: usize,
     seen: usize,
     chunk: Duration,
     timer: Pin<Box<Sleep>>,
     ends: Instant,
-    verdict: Arc<AtomicU8>,
+    shared: Arc<Shared>,
     failed: bool,
+}
+
+impl Drop for BoundedBody {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take_if(|i| !i.is_end_stream()) {
+            *self.shared.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        }
+    }
 }
 
 impl BoundedBody {
@@ -117,18 +136,18 @@ impl BoundedBody {
         let now = Instant::now();
         let ends = now + limits.body_timeout;
         let first = ends.min(now + limits.body_chunk_timeout);
-        let verdict = Arc::new(AtomicU8::new(FINE));
+        let shared = Arc::new(Shared::default());
         let this = Self {
-            inner,
+            inner: Some(inner),
             max: limits.body_bytes,
             seen: 0,
             chunk: limits.body_chunk_timeout,
             timer: Box::pin(tokio::time::sleep_until(first)),
             ends,
-            verdict: verdict.clone(),
+            shared: shared.clone(),
             failed: false,
         };
-        (this, Verdict(verdict))
+        (this, Verdict(shared))
     }
 
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -138,7 +157,7 @@ impl BoundedBody {
             BodyError::TooSlow => TOO_SLOW,
             BodyError::Broken => FINE,
         };
-        self.verdict.store(mark, Ordering::Relaxed);
+        self.shared.mark.store(mark, Ordering::Relaxed);
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -154,38 +173,60 @@ impl http_body::Body for BoundedBody {
         if self.failed {
             return Poll::Ready(None);
         }
-        let max = self.max;
+        let this = &mut *self;
+        let max = this.max;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         // an announced length is refused before a byte is read
-        let announced = usize::try_from(self.inner.size_hint().lower()).unwrap_or(usize::MAX);
-        if self.seen.saturating_add(announced) > max {
-            return self.fail(BodyError::TooLarge { max });
+        let announced = usize::try_from(inner.size_hint().lower()).unwrap_or(usize::MAX);
+        if this.seen.saturating_add(announced) > max {
+            return this.fail(BodyError::TooLarge { max });
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.seen = self.seen.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-                if self.seen > max {
-                    return self.fail(BodyError::TooLarge { max });
+                this.seen = this.seen.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+                if this.seen > max {
+                    return this.fail(BodyError::TooLarge { max });
                 }
-                let next = self.ends.min(Instant::now() + self.chunk);
-                self.timer.as_mut().reset(next);
+                let next = this.ends.min(Instant::now() + this.chunk);
+                this.timer.as_mut().reset(next);
                 // a steady trickle never waits long enough for the timer below
-                if Instant::now() >= self.ends {
-                    return self.fail(BodyError::TooSlow);
+                if Instant::now() >= this.ends {
+                    return this.fail(BodyError::TooSlow);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => self.fail(BodyError::Broken),
+            Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => match self.timer.as_mut().poll(cx) {
-                Poll::Ready(()) => self.fail(BodyError::TooSlow),
+            Poll::Pending => match this.timer.as_mut().poll(cx) {
+                Poll::Ready(()) => this.fail(BodyError::TooSlow),
                 Poll::Pending => Poll::Pending,
             },
         }
     }
     fn is_end_stream(&self) -> bool {
-        self.failed || self.inner.is_end_stream()
+        self.failed || self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
+    }
+}
+
+/// One HTTP/2 window: what a client may have sent before it hears of us.
+const REST_BYTES: usize = 64 * 1024;
+/// A client that has its answer and still sends is not worth more.
+const REST_TIME: Duration = Duration::from_secs(1);
+
+/// The unread end of a body: read and thrown away behind the answer.
+///
+/// Without it an early refusal (429, 401) resets the stream or the connection while the client still
+/// sends, and some clients (curl 7.88 on HTTP/2, seen) then report that instead of the answer.
+pub(super) struct Rest(Incoming);
+
+impl Rest {
+    /// Done when nothing is left, or patience is over.
+    pub(super) async fn drain(self) {
+        let body = http_body_util::Limited::new(self.0, REST_BYTES);
+        // bounded in bytes and time; what it was does not matter any more
+        let _ = tokio::time::timeout(REST_TIME, http_body_util::BodyExt::collect(body)).await;
     }
 }

@@ -72,11 +72,11 @@ pub(super) async fn serve(
 ) -> End {
     let kill = executor.kill.clone();
     let activity = Activity::new();
-    let builder = builder(&limits, executor);
+    let builder = builder(&limits, executor.clone());
     let service = {
         let (activity, limits) = (activity.clone(), limits.clone());
         hyper::service::service_fn(move |request| {
-            answer(request, info.clone(), router.clone(), &limits, &activity)
+            answer(request, info.clone(), router.clone(), &limits, &activity, executor.clone())
         })
     };
     let connection = builder.serve_connection(TokioIo::new(io), service);
@@ -120,6 +120,7 @@ fn answer(
     router: Router,
     limits: &ListenLimits,
     activity: &Arc<Activity>,
+    executor: Tracked,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
     let exchange = activity.begin();
     let (parts, incoming) = request.into_parts();
@@ -128,7 +129,7 @@ fn answer(
     request.extensions_mut().insert(info);
     async move {
         let response = verdict.apply(router.oneshot(request).await?);
-        Ok(response.map(|body| AnswerBody::new(body, exchange)))
+        Ok(response.map(|body| AnswerBody::new(body, verdict.rest(), exchange, executor)))
     }
 }
 

@@ -17,6 +17,8 @@ pub struct PeerCert {
     pub not_after: UnixMillis,
     /// serial number, big-endian
     pub serial: Vec<u8>,
+    /// the rest of the chain that the peer showed, DER: of a gateway, its node CA certificate first
+    pub issuers: Vec<Vec<u8>>,
 }
 
 /// The certificate passed the handshake but cannot be read.
@@ -39,7 +41,14 @@ impl PeerCert {
             not_before: info.not_before,
             not_after: info.not_after,
             serial: info.serial,
+            issuers: Vec::new(),
         })
+    }
+    /// Reads the leaf of a verified chain and keeps the rest; `None` without certificates.
+    pub fn of_chain(chain: Option<&[rustls_pki_types::CertificateDer<'_>]>) -> Option<Result<Self, PeerCertError>> {
+        let (leaf, rest) = chain?.split_first()?;
+        let issuers = rest.iter().map(|c| c.as_ref().to_vec()).collect();
+        Some(Self::parse(leaf).map(|cert| Self { issuers, ..cert }))
     }
     /// Whether it is in date at `at`: asked again per request, a connection may outlive its certificate.
     pub fn is_in_date(&self, at: UnixMillis) -> bool {

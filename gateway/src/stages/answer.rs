@@ -116,7 +116,7 @@ fn build_reply(
         .accepted
         .conn
         .exporter
-        .export(std::str::from_utf8(EXPORTER_LABEL).unwrap_or_default(), &report_id.0.0)
+        .export(EXPORTER_LABEL, &report_id.0.0)
         .map_err(Rejection::internal)?;
     let status = if snapshot.items.is_empty() { ReplyStatus::Empty } else { ReplyStatus::Answered };
     Ok(Reply {

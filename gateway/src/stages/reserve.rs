@@ -5,11 +5,12 @@
 
 use super::record::{RecordedQuery, Trail};
 use crate::{
-    app::App,
+    app::{App, ledger_rejection},
     reject::{self, Rejection},
     stages::authorize::PermittedQuery,
 };
-use gw_policy::{Fate, RefusalReason, ReservationState, View};
+use gw_ledger::LedgerError;
+use gw_policy::{RefusalReason, ReservationState, View};
 use gw_proto::{UnixMillis, record::Reservation};
 use std::time::Duration;
 
@@ -45,17 +46,16 @@ async fn reserve(app: &App, permitted: &PermittedQuery) -> Result<ReservationSta
     };
     let budget = permitted.accepted().budget;
     // what follows needs time too: keep a part of the budget for the sources
-    let wait = budget.left(&*app.clock)?.mul_f32(0.6);
-    let found = app.submitter.reserve(record, wait).await.map_err(crate::app::ledger_rejection)?;
-    match &found.fate {
-        Fate::Accepted | Fate::Repeated => Ok(found),
-        Fate::Refused(RefusalReason::UsedUp) => {
+    let until = app.clock.instant() + budget.left(&*app.clock)?.mul_f32(0.6);
+    match app.submitter.reserve(record, until).await {
+        Ok(reserved) => Ok(reserved.state),
+        Err(LedgerError::RecordRefused(RefusalReason::UsedUp)) => {
             Err(Rejection::new(reject::AUTHZ_USED, "another reservation took the last use"))
         }
-        Fate::Refused(RefusalReason::Revoked) => {
+        Err(LedgerError::RecordRefused(RefusalReason::Revoked)) => {
             Err(Rejection::new(reject::AUTHZ_REVOKED, "it was revoked before the reservation's block"))
         }
-        Fate::Refused(reason) => Err(Rejection::new(reject::RESERVATION_REFUSED, reason.to_string())),
+        Err(e) => Err(ledger_rejection(e)),
     }
 }
 

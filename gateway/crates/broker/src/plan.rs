@@ -38,7 +38,13 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::node;
+    use crate::testing::{key_of, node};
+    use gw_policy::{Fate, MapState, apply_block};
+    use gw_proto::{
+        Height, Hex, Role, Standing, UnixMillis,
+        genesis::{Engine, Genesis, Governance},
+        record::{Batch, Institution, KeySignature, Record, SignedBatch, Writer},
+    };
 
     #[test]
     fn each_node_once_in_order_and_bounded() {
@@ -49,5 +55,63 @@ mod tests {
         assert_eq!((p.asked.len(), p.left_out.len()), (MAX_SOURCES, 6));
         assert_eq!(p.left_out[0], node(64));
         assert_eq!(Plan::over([]), Plan::default());
+    }
+
+    /// A state that one governance batch made.
+    fn state_of(records: Vec<Record>) -> MapState {
+        let governor = key_of(&"governor".parse().unwrap());
+        let genesis = Genesis {
+            v: 1,
+            consortium: "delta".parse().unwrap(),
+            engine: Engine::Development,
+            chain: "chain0".into(),
+            group: "group0".into(),
+            contract: format!("0x{}", "0".repeat(40)),
+            block0: Hex([0; 32]),
+            sealers: vec![],
+            governance: Governance { threshold: 1, keys: vec![*governor.public_key()] },
+            rules: 1,
+        };
+        let batch = Batch {
+            v: 1,
+            chain: "chain0".into(),
+            genesis: genesis.digest().unwrap(),
+            writer: Writer::Governance,
+            expires_height: Height(10),
+            nonce: Hex([1; 16]),
+            records,
+        };
+        let signature = governor.sign(&batch.signing_input().unwrap()).unwrap();
+        let signatures = vec![KeySignature { key_id: governor.public_key().id(), signature }];
+        let (height, hash, time) = (Height(1), Hex([2; 32]), UnixMillis(1));
+        let batches = vec![(0, SignedBatch { batch, signatures })];
+        let mut state = MapState::default();
+        let block = gw_policy::BlockInput { height, hash, time, batches };
+        let outcome = apply_block(&genesis, &state, &block).unwrap();
+        assert!(outcome.fates.iter().all(|f| f.fate == Fate::Accepted), "{:?}", outcome.fates);
+        state.commit(&outcome.changes);
+        state
+    }
+
+    #[test]
+    fn active_sources_of_the_regions_as_the_ledger_lists_them() {
+        let regions = |codes: &[&str]| codes.iter().map(|c| Region::parse(c).unwrap()).collect::<Vec<_>>();
+        let institution = |i: usize, standing| {
+            let id = format!("bureau-{i}").parse().unwrap();
+            let region = Region::parse("330100").unwrap();
+            Record::Institution(Institution { id, name: "bureau".into(), region, standing })
+        };
+        let hefei = Node { region: Region::parse("340100").unwrap(), ..node(2) };
+        let blocked = Node { standing: Standing::Blocked, ..node(3) };
+        let no_source = Node { roles: vec![Role::Institution], ..node(4) };
+        let nodes = [node(0), node(1), hefei.clone(), blocked, no_source, node(6)];
+        let mut records: Vec<_> = (0..3).map(|i| institution(i, Standing::Active)).collect();
+        records.push(institution(3, Standing::Blocked));
+        records.extend(nodes.map(Record::Node));
+        let state = state_of(records);
+        let plan = |codes: &[&str]| Plan::of(&View::new(&state), &regions(codes)).unwrap().asked;
+        assert_eq!(plan(&["330100"]), [node(0), node(1)]);
+        assert_eq!(plan(&["330100", "340100"]), [node(0), node(1), hefei]);
+        assert_eq!(plan(&["320500"]), []);
     }
 }

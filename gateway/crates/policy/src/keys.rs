@@ -124,6 +124,10 @@ pub(crate) fn day_count(level: EvidenceLevel, holder: &InstitutionId, day: u64) 
 pub(crate) fn reservation(asker: &InstitutionId, report: &ReportId) -> Vec<u8> {
     Key::table(b'v').name(asker.as_str()).digest(&report.0).done()
 }
+/// All reservations, by asker.
+pub(crate) fn reservations() -> Vec<u8> {
+    Key::table(b'v').done()
+}
 /// Authorization → its reservations in chain order.
 pub(crate) fn uses_of(authz: &AuthzId) -> Vec<u8> {
     Key::table(b'V').digest(&authz.0).done()

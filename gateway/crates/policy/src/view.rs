@@ -356,6 +356,10 @@ impl<'a> View<'a> {
     ) -> Result<Option<ReservationState>, StateError> {
         load(self.state, "reservation", &keys::reservation(asker, report))
     }
+    /// Every reservation that is remembered, by asker, refused ones included; at most `limit`.
+    pub fn reservations(&self, limit: usize) -> Result<Vec<ReservationState>, StateError> {
+        load_all(self.state, "reservation", &keys::reservations(), limit)
+    }
     /// The reservations under an authorization, in chain order, refused ones included; the first 4,096.
     pub fn reservations_of(&self, authz: &AuthzId) -> Result<Vec<ReservationState>, StateError> {
         let Some(holder) = self.authorization(authz)?.map(|a| a.record.holder) else {

@@ -140,8 +140,8 @@ impl SealerSet {
         self.0.iter().filter(|s| signers.contains(&s.key)).map(|s| s.weight).sum()
     }
 
-    /// The set that a header names. Not to be trusted until the header is verified.
-    fn named_by(header: &BlockHeader) -> Result<Self, ChainError> {
+    /// The set that a header names. To be trusted only if the header is verified, or its hash is known.
+    pub fn named_by(header: &BlockHeader) -> Result<Self, ChainError> {
         let shape = |source| ChainError::Shape { number: header.number, source };
         let mut sealers = Vec::with_capacity(header.sealer_list.len());
         for (key, weight) in header.sealer_list.iter().zip(&header.consensus_weights) {

@@ -132,6 +132,25 @@ async fn http2_bodies_are_bounded_alike() {
     server.stop().await;
 }
 
+/// A refusal before the body is read reaches a client that still sends, and the connection lives on.
+#[tokio::test]
+async fn an_unread_body_does_not_spoil_the_answer() {
+    let pki = Pki::new(Profile::International);
+    let server = start(&pki, limits(), router()).await;
+    let mut stream = client(&pki, server.address, b"http/1.1").await;
+    let head = "POST /whoami HTTP/1.1\r\nHost: gw\r\nContent-Length: 30000\r\n\r\n";
+    let last = "GET /whoami HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n";
+    stream.write_all(format!("{head}{}", "a".repeat(10_000)).as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut first = [0u8; 12];
+    soon(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first)).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200", "the answer does not wait for the rest");
+    stream.write_all(format!("{}{last}", "a".repeat(20_000)).as_bytes()).await.unwrap();
+    let rest = read_to_end(stream).await;
+    assert_eq!(rest.matches("HTTP/1.1 200").count(), 1, "{rest}");
+    server.stop().await;
+}
+
 #[test]
 fn the_error_is_found_below_axums() {
     let inner = axum::Error::new(axum::Error::new(BodyError::TooSlow));

@@ -53,6 +53,11 @@ impl Crl {
         self.next_update
     }
 
+    /// Whether it names a certificate's serial number (big-endian, as in [`super::CertInfo`]).
+    pub fn lists(&self, serial: &[u8]) -> bool {
+        self.revoked.contains(&plain(serial))
+    }
+
     /// How many certificates it revokes.
     pub fn len(&self) -> usize {
         self.revoked.len()

@@ -1,0 +1,183 @@
+//! What the follower knows of each endpoint: head, agreement, alarms, when to ask again.
+
+use super::{Action, Alarm};
+use crate::state::EndpointStatus;
+use gw_proto::Height;
+use std::time::Instant;
+
+#[derive(Debug)]
+struct Endpoint {
+    name: String,
+    head: Option<Height>,
+    /// the highest head it has told; it may not go back
+    highest: Height,
+    /// the newest height at which it showed the block that we have
+    agrees: Height,
+    asking_head: bool,
+    comparing: bool,
+    retry_at: Option<Instant>,
+    short_quorum: Option<Height>,
+    regression: Option<(Height, Height)>,
+    error: Option<String>,
+    /// whether `error` came of asking for the head: the next head that it tells then ends it
+    error_of_head: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    all: Vec<Endpoint>,
+    preferred: usize,
+}
+
+impl Endpoint {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            head: None,
+            highest: Height(0),
+            agrees: Height(0),
+            asking_head: false,
+            comparing: false,
+            retry_at: None,
+            short_quorum: None,
+            regression: None,
+            error: None,
+            error_of_head: false,
+        }
+    }
+
+    fn may_ask(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|t| t <= now)
+    }
+
+    fn alarm(&self) -> Option<Alarm> {
+        let endpoint = self.name.clone();
+        match (self.short_quorum, self.regression) {
+            (Some(height), _) => Some(Alarm::ShortQuorum { endpoint, height }),
+            (None, Some((from, to))) => Some(Alarm::Regression { endpoint, from, to }),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(names: Vec<String>) -> Self {
+        Self { all: names.into_iter().map(Endpoint::new).collect(), preferred: 0 }
+    }
+
+    pub(super) fn status(&self) -> Vec<EndpointStatus> {
+        let status = |e: &Endpoint| EndpointStatus {
+            endpoint: e.name.clone(),
+            head: e.head,
+            agrees: e.agrees,
+            error: e.error.clone(),
+        };
+        self.all.iter().map(status).collect()
+    }
+
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        self.all.iter().filter_map(Endpoint::alarm).collect()
+    }
+
+    /// Whom to ask for the head now. Failed ones are asked too, once their wait is over.
+    pub(super) fn due_for_head(&mut self, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        for (endpoint, e) in self.all.iter_mut().enumerate() {
+            if !e.asking_head && e.may_ask(now) {
+                e.asking_head = true;
+                out.push(Action::AskHead { endpoint });
+            }
+        }
+        out
+    }
+
+    pub(super) fn saw_head(&mut self, endpoint: usize, head: Height, position: Height) {
+        // right after a start: if nobody has the block that we hold, the chain itself went back
+        let others_below =
+            self.all.iter().enumerate().all(|(i, e)| i == endpoint || e.head.is_none_or(|h| h < position));
+        let Some(e) = self.all.get_mut(endpoint) else { return };
+        e.asking_head = false;
+        if std::mem::take(&mut e.error_of_head) {
+            e.error = None;
+        }
+        e.head = Some(head);
+        let expected = if others_below && head < position { position.max(e.highest) } else { e.highest };
+        e.regression = (head < expected).then_some((expected, head));
+        e.highest = e.highest.max(head);
+    }
+
+    /// It told no head.
+    pub(super) fn head_failed(&mut self, endpoint: usize, why: String, retry_at: Instant) {
+        if let Some(e) = self.all.get_mut(endpoint) {
+            e.asking_head = false;
+            e.error_of_head = true;
+        }
+        self.failed(endpoint, why, retry_at);
+    }
+
+    /// It gave something wrong, or nothing: the others come first, and it is left alone for a while.
+    pub(super) fn failed(&mut self, endpoint: usize, why: String, retry_at: Instant) {
+        if let Some(e) = self.all.get_mut(endpoint) {
+            e.error = Some(why);
+            e.retry_at = Some(retry_at);
+        }
+        if self.preferred == endpoint {
+            self.preferred = (self.preferred + 1) % self.all.len().max(1);
+        }
+    }
+
+    pub(super) fn agreed(&mut self, endpoint: usize, height: Height) {
+        if let Some(e) = self.all.get_mut(endpoint) {
+            e.agrees = e.agrees.max(height);
+            e.error = None;
+            e.error_of_head = false;
+            // what it showed before, at this height or below, it shows no longer
+            if e.short_quorum.is_some_and(|h| h <= height) {
+                e.short_quorum = None;
+            }
+        }
+    }
+
+    /// The state starts anew: what was agreed on is open again.
+    pub(super) fn restart(&mut self) {
+        for e in &mut self.all {
+            e.agrees = Height(0);
+        }
+    }
+
+    pub(super) fn compared(&mut self, endpoint: usize) {
+        if let Some(e) = self.all.get_mut(endpoint) {
+            e.comparing = false;
+        }
+    }
+
+    pub(super) fn short_quorum(&mut self, endpoint: usize, height: Height) {
+        if let Some(e) = self.all.get_mut(endpoint) {
+            e.short_quorum = Some(e.short_quorum.map_or(height, |h| h.max(height)));
+        }
+    }
+
+    /// Whom to ask for a block: the preferred one, or the next that has it and is not left alone.
+    pub(super) fn choose(&self, height: Height, now: Instant) -> Option<usize> {
+        let n = self.all.len();
+        (0..n)
+            .map(|i| (self.preferred + i) % n)
+            .find(|i| self.all.get(*i).is_some_and(|e| e.head.is_some_and(|h| h >= height) && e.may_ask(now)))
+    }
+
+    /// Whom to ask for a header: at the highest height that it has and that we still remember, unless it has
+    /// shown that block already.
+    pub(super) fn due_for_comparison(&mut self, known: &[Height], now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        for (endpoint, e) in self.all.iter_mut().enumerate() {
+            let Some(head) = e.head else { continue };
+            let Some(height) = known.iter().rev().find(|h| **h <= head && h.0 > 0).copied() else { continue };
+            let doubted = e.short_quorum.is_some_and(|h| h <= height);
+            if (height > e.agrees || doubted) && !e.comparing && e.may_ask(now) {
+                e.comparing = true;
+                out.push(Action::FetchHeader { endpoint, height });
+            }
+        }
+        out
+    }
+}

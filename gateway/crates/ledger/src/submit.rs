@@ -1,0 +1,252 @@
+//! Records into batches into transactions, to an endpoint, and what became of them.
+//!
+//! What arrives within a few milliseconds shares a batch, one signature and one transaction. A transaction
+//! that an endpoint does not take, or does not answer for, goes to the next one *unchanged*: the chain takes
+//! it once. What counts is only the block that this box has itself verified: [`Submitter::record`] and
+//! [`Submitter::reserve`] wait for it.
+
+mod queue;
+mod transaction;
+
+pub use queue::SubmitterTask;
+
+use crate::{
+    endpoint::Ledger,
+    error::LedgerError,
+    state::{StateHandle, TxOutcome},
+};
+use gw_policy::{Fate, ReservationState, View};
+use gw_proto::{
+    Digest, Height, NodeId, UnixMillis, jcs,
+    record::{MAX_RECORDS, Record, Reservation, SignedBatch},
+};
+use hsm_api::{Entropy, Signer};
+use queue::{Item, Work};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How far ahead a batch and its transaction expire, in blocks. Less than the 600 that apply and the chain
+/// allow: the endpoint that takes it may lag behind this box.
+pub const EXPIRES_AFTER: u64 = 500;
+
+/// What a submitter works with.
+pub struct SubmitConfig {
+    /// the node that writes
+    pub node: NodeId,
+    /// signs the batches
+    pub node_signer: Arc<dyn Signer>,
+    /// signs the transactions
+    pub account_signer: Arc<dyn Signer>,
+    /// nonces
+    pub entropy: Arc<dyn Entropy>,
+    /// how long records are gathered for one batch; default 5 ms
+    pub gather: Duration,
+    /// how many calls wait at most; default 1,024
+    pub queue: usize,
+    /// how many transactions are under way at most; default 16
+    pub in_flight: usize,
+    /// how long one endpoint may take; default 5 s, since FISCO BCOS answers only after the block
+    pub per_endpoint: Duration,
+    /// after how long without an endpoint that takes it a transaction is given up; default 20 s
+    pub give_up: Duration,
+}
+
+impl SubmitConfig {
+    /// With the defaults.
+    pub fn new(
+        node: NodeId,
+        node_signer: Arc<dyn Signer>,
+        account_signer: Arc<dyn Signer>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            node,
+            node_signer,
+            account_signer,
+            entropy,
+            gather: Duration::from_millis(5),
+            queue: 1024,
+            in_flight: 16,
+            per_endpoint: Duration::from_secs(5),
+            give_up: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Taken by an endpoint; not yet in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// hash of the transaction
+    pub tx_hash: Digest,
+    /// the last block that can hold it
+    pub expires_height: Height,
+    /// position of the call's first record in the batch
+    pub first_record: u32,
+}
+
+/// In a block that this box has verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// hash of the transaction
+    pub tx_hash: Digest,
+    /// which block
+    pub height: Height,
+    /// its hash
+    pub hash: Digest,
+    /// its time
+    pub time: UnixMillis,
+    /// position of the transaction in the block
+    pub tx_index: u32,
+    /// position of the call's first record in the batch
+    pub first_record: u32,
+    /// one per record of the call, in order
+    pub fates: Vec<Fate>,
+}
+
+/// A use that the chain has granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// what the state says of it
+    pub state: ReservationState,
+    /// hash of the block that holds it
+    pub hash: Digest,
+}
+
+/// Submits records of this node. Clones share one queue.
+#[derive(Clone)]
+pub struct Submitter {
+    queue: mpsc::Sender<Item>,
+    handle: StateHandle,
+    node: NodeId,
+}
+
+impl Submitter {
+    /// The submitter, and the task that does the work: run it on a task of your own until it ends.
+    pub fn new(
+        ledgers: Vec<Arc<dyn Ledger>>,
+        handle: StateHandle,
+        config: SubmitConfig,
+    ) -> Result<(Self, SubmitterTask), LedgerError> {
+        if ledgers.is_empty() {
+            return Err(LedgerError::NoEndpoint);
+        }
+        let (queue, items) = mpsc::channel(config.queue.max(1));
+        let submitter = Self { queue, handle: handle.clone(), node: config.node.clone() };
+        Ok((submitter, SubmitterTask::new(ledgers, handle, config, items)))
+    }
+
+    /// Hands records over; returns when an endpoint has taken them. They stay together in one batch.
+    pub async fn submit(&self, records: Vec<Record>) -> Result<Submitted, LedgerError> {
+        let bytes = records_size(&records)?;
+        if records.is_empty() || records.len() > MAX_RECORDS || bytes > transaction::MAX_RECORD_BYTES {
+            return Err(LedgerError::BatchFull { found: records.len(), bytes });
+        }
+        self.enqueue(Work::Records { records, bytes }).await
+    }
+
+    /// Hands over a batch that others have signed: governance's.
+    pub async fn submit_batch(&self, batch: SignedBatch) -> Result<Submitted, LedgerError> {
+        self.enqueue(Work::Batch(Box::new(batch))).await
+    }
+
+    async fn enqueue(&self, work: Work) -> Result<Submitted, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Item { work, reply }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
+            mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
+        })?;
+        answer.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    /// Submits records and waits until a verified block holds them.
+    pub async fn record(&self, records: Vec<Record>, deadline: Instant) -> Result<Recorded, LedgerError> {
+        let count = records.len();
+        let work = async {
+            let submitted = self.submit(records).await?;
+            self.wait(submitted, count).await
+        };
+        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(LedgerError::FateUnknown))
+    }
+
+    /// The same for a batch that others have signed.
+    pub async fn record_batch(&self, batch: SignedBatch, deadline: Instant) -> Result<Recorded, LedgerError> {
+        let count = batch.batch.records.len();
+        let work = async {
+            let submitted = self.submit_batch(batch).await?;
+            self.wait(submitted, count).await
+        };
+        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(LedgerError::FateUnknown))
+    }
+
+    /// Reserves a use and waits until a verified block has granted it. [`LedgerError::FateUnknown`] means
+    /// that it may yet be granted: it counts as spent.
+    pub async fn reserve(
+        &self,
+        reservation: Reservation,
+        deadline: Instant,
+    ) -> Result<Reserved, LedgerError> {
+        let report = reservation.report_id;
+        let recorded = self.record(vec![Record::Reservation(reservation)], deadline).await?;
+        if let Some(Fate::Refused(reason)) = recorded.fates.first() {
+            return Err(LedgerError::RecordRefused(*reason));
+        }
+        // accepted now, or decided before: the state tells what was decided, and where
+        let state = {
+            let guard = self.handle.read();
+            let view = View::new(&guard);
+            let node = view.node(&self.node).map_err(gw_policy::ApplyError::from)?;
+            let found = node.map(|n| view.reservation(&n.record.institution, &report)).transpose();
+            found.map_err(gw_policy::ApplyError::from)?.flatten()
+        };
+        let state =
+            state.ok_or_else(|| LedgerError::NoEffect("the reservation is not in the state".into()))?;
+        match state.fate {
+            Fate::Refused(reason) => Err(LedgerError::RecordRefused(reason)),
+            Fate::Accepted | Fate::Repeated => {
+                let known = self.handle.hash_at(state.height)?;
+                let hash = known.ok_or_else(|| LedgerError::NoEffect("the reservation is too old".into()))?;
+                Ok(Reserved { state, hash })
+            }
+        }
+    }
+
+    /// Waits until a verified block holds the transaction, or none can any more.
+    async fn wait(&self, submitted: Submitted, count: usize) -> Result<Recorded, LedgerError> {
+        let mut watch = self.handle.watch();
+        loop {
+            let height = watch.borrow_and_update().height;
+            if let Some(found) = self.handle.find_transaction(&submitted.tx_hash) {
+                let fates = match found.outcome {
+                    TxOutcome::Skipped(why) => return Err(LedgerError::NoEffect(why.to_string())),
+                    TxOutcome::Applied(fates) => fates,
+                };
+                let first = usize::try_from(submitted.first_record).unwrap_or(usize::MAX);
+                return Ok(Recorded {
+                    tx_hash: submitted.tx_hash,
+                    height: found.height,
+                    hash: found.hash,
+                    time: found.time,
+                    tx_index: found.tx_index,
+                    first_record: submitted.first_record,
+                    fates: fates.into_iter().skip(first).take(count).collect(),
+                });
+            }
+            if height > submitted.expires_height {
+                return Err(LedgerError::Expired { height: submitted.expires_height });
+            }
+            watch.changed().await.map_err(|_| LedgerError::Stopped)?;
+        }
+    }
+}
+
+/// Canonical bytes of records in a batch, commas included.
+fn records_size(records: &[Record]) -> Result<usize, LedgerError> {
+    let mut bytes = 0usize;
+    for record in records {
+        bytes = bytes.saturating_add(jcs(record)?.len()).saturating_add(1);
+    }
+    Ok(bytes)
+}
