@@ -240,6 +240,26 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     Ok(Gateway { app, servers, tls, stop, background, tasks })
 }
 
+/// What `doctor` looks with: a TLS identity of its own, bound to nothing.
+pub struct Visit {
+    /// the configuration's files
+    pub material: Material,
+    /// the ledger's endpoints
+    pub ledgers: Vec<Arc<dyn Ledger>>,
+    /// calls peers; whether their key is bound is not known without the ledger's state
+    pub client: dial::Client,
+}
+
+/// Opens what a visit needs; nothing is written.
+pub fn visit(config: &Config) -> Result<Visit, StartError> {
+    let material = Material::load(config).map_err(StartError::Files)?;
+    let (node_key, _) = open_keys(config)?;
+    let tls = TlsSet::make(config, &material, node_key.as_ref(), &OsEntropy, &SystemClock).map_err(StartError::Tls)?;
+    let ledgers = open_ledgers(config, &material, &tls)?;
+    let client = dial::Client::new(tls.man_client(), Arc::new(|_, _| true), dial::DialOptions::default());
+    Ok(Visit { material, ledgers, client })
+}
+
 fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, StartError> {
     metrics_exporter_prometheus::PrometheusBuilder::new()
         .install_recorder()

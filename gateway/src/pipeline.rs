@@ -25,7 +25,7 @@ pub async fn ask(app: &App, accepted: Accepted, query: authorize::Query) -> Resu
     let recorded = record::intent_to_ask(app, permitted).await?;
     let reserved = reserve::one_use(app, recorded).await?;
     let gathered = broker::ask_sources(app, reserved).await?;
-    let merged = merge::into_report(app, gathered)?;
+    let merged = merge::into_report(app, gathered).await?;
     let traced = trace::asked(app, merged).await?;
     answer::to_operator(app, traced).await
 }

@@ -57,14 +57,14 @@ fn signing_rejection(e: crate::signing::SigningError) -> Rejection {
 
 /// Signs the report and gathers its proofs.
 pub async fn to_operator(app: &App, traced: TracedQuery) -> Result<Answered<Answer>, Rejection> {
-    let TracedQuery { asked, report } = traced;
-    let deadline = asked.permitted.accepted().budget.deadline();
+    let TracedQuery { permitted, reservation: r, merged } = traced;
+    let (report, replies) = (merged.report, merged.replies);
+    let deadline = permitted.accepted().budget.deadline();
     let digest = report.digest().map_err(Rejection::internal)?;
     let audience = report.operator_tag.to_string();
     let proof = app.signer.sign(LeafKind::Report, &audience, digest, deadline).await.map_err(signing_rejection)?;
-    let r = &asked.reservation;
     let reservation = app.inclusion(r.height, r.tx_index, r.record_index).await?;
-    let mut signers: BTreeSet<&NodeId> = asked.replies.iter().map(|r| &r.reply.source).collect();
+    let mut signers: BTreeSet<&NodeId> = replies.iter().map(|r| &r.reply.source).collect();
     signers.insert(&app.node);
     let certificates = signers
         .into_iter()
@@ -74,12 +74,12 @@ pub async fn to_operator(app: &App, traced: TracedQuery) -> Result<Answered<Answ
         v: ANSWER_VERSION,
         report,
         proof,
-        replies: asked.replies,
+        replies,
         reservation,
-        opening: asked.permitted.opening,
+        opening: permitted.opening,
         certificates,
     };
-    Ok(Answered { message, quotas: asked.permitted.quotas })
+    Ok(Answered { message, quotas: permitted.quotas })
 }
 
 /// Makes and signs the reply for this connection.

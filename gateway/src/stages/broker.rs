@@ -19,31 +19,17 @@ use gw_policy::{ReservationState, View};
 use gw_proto::{
     Hex, NodeId,
     merkle::LeafKind,
-    message::{SignedReply, SignedRequest},
-    record::Node,
-    report::{Part, PartState},
+    message::SignedRequest,
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// A query and what became of each source.
-pub struct Asked {
-    pub(super) permitted: PermittedQuery,
-    pub(super) reservation: ReservationState,
-    pub(super) parts: Vec<Part>,
-    pub(super) replies: Vec<SignedReply>,
-}
-
-impl Asked {
-    /// The reply of one source.
-    pub(super) fn reply_of(&self, source: &NodeId) -> Option<&SignedReply> {
-        self.replies.iter().find(|r| &r.reply.source == source)
-    }
-}
-
-/// An asked query with its open journal entry.
+/// A query and what became of each source, with its open journal entry.
 pub struct Gathered {
-    pub(super) asked: Asked,
+    pub(super) permitted: PermittedQuery,
     pub(super) trail: Trail,
+    pub(super) reservation: ReservationState,
+    pub(super) plan: Plan,
+    pub(super) outcomes: BTreeMap<NodeId, Outcome>,
 }
 
 /// What answering, merging and signing need after the sources.
@@ -53,7 +39,7 @@ const RESERVE: Duration = Duration::from_millis(1_000);
 pub async fn ask_sources(app: &App, reserved: ReservedQuery) -> Result<Gathered, Rejection> {
     let ReservedQuery { permitted, trail, reservation } = reserved;
     match ask(app, &permitted, &reservation).await {
-        Ok((parts, replies)) => Ok(Gathered { asked: Asked { permitted, reservation, parts, replies }, trail }),
+        Ok((plan, outcomes)) => Ok(Gathered { permitted, trail, reservation, plan, outcomes }),
         Err(e) => Err(trail.fail(e).await),
     }
 }
@@ -62,7 +48,7 @@ async fn ask(
     app: &App,
     permitted: &PermittedQuery,
     reservation: &ReservationState,
-) -> Result<(Vec<Part>, Vec<SignedReply>), Rejection> {
+) -> Result<(Plan, BTreeMap<NodeId, Outcome>), Rejection> {
     let budget = permitted.accepted().budget;
     let left = budget.left(&*app.clock)?;
     let deadline = left.saturating_sub(RESERVE).max(left / 2);
@@ -79,44 +65,13 @@ async fn ask(
     let mut seed = [0u8; 8];
     app.entropy.fill(&mut seed).map_err(Rejection::internal)?;
     let outcomes = gw_broker::exchange(&peers, &maker, &plan, terms, limits, u64::from_be_bytes(seed)).await;
-    Ok(into_parts(&plan, outcomes))
+    Ok((plan, outcomes))
 }
 
 fn plan(app: &App, permitted: &PermittedQuery) -> Result<Plan, Rejection> {
     let state = app.state.read();
-    let sources = View::new(&state)
-        .sources_in(&permitted.documents.statement.regions)
-        .map_err(Rejection::internal)?;
     // a gateway that is both asks its own source half like any other: over the MAN listener
-    Ok(Plan::over(sources.into_iter().map(|n| n.record)))
-}
-
-fn into_parts(plan: &Plan, mut outcomes: BTreeMap<NodeId, Outcome>) -> (Vec<Part>, Vec<SignedReply>) {
-    let mut replies = Vec::new();
-    let mut parts = Vec::new();
-    let part = |node: &Node, outcome| Part {
-        source: node.id.clone(),
-        institution: node.institution.clone(),
-        region: node.region,
-        outcome,
-    };
-    for node in &plan.asked {
-        let outcome = match outcomes.remove(&node.id) {
-            Some(Outcome::Replied(reply)) => {
-                let empty = reply.reply.status == gw_proto::message::ReplyStatus::Empty;
-                replies.push(*reply);
-                if empty { PartState::Empty } else { PartState::Answered }
-            }
-            Some(Outcome::Refused { problem }) => PartState::Refused { problem },
-            Some(Outcome::Missing { reason }) => PartState::Missing { reason: reason.to_owned() },
-            None => PartState::Missing { reason: "not-asked".to_owned() },
-        };
-        parts.push(part(node, outcome));
-    }
-    for node in &plan.left_out {
-        parts.push(part(node, PartState::Missing { reason: "not-asked".to_owned() }));
-    }
-    (parts, replies)
+    Plan::of(&View::new(&state), &permitted.documents.statement.regions).map_err(Rejection::internal)
 }
 
 /// Makes one signed request per source: fresh nonce, our height, short life.

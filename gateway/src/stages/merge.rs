@@ -1,41 +1,31 @@
 //! Stage 8, merge: signed parts → one report that hides no hole.
 
-use super::{
-    broker::{Asked, Gathered},
-    record::Trail,
-};
-use crate::{app::App, reject::Rejection};
-use gw_proto::report::{ANSWER_VERSION, PartState, Report};
+use super::{broker::Gathered, record::Trail};
+use crate::{app::App, reject::Rejection, stages::authorize::PermittedQuery};
+use gw_broker::{Merged as Report, ReportHead};
+use gw_policy::ReservationState;
 
-/// A query with its report.
+/// A query with its report and the replies it is made of.
 pub struct Merged {
-    pub(super) asked: Asked,
+    pub(super) permitted: PermittedQuery,
     pub(super) trail: Trail,
-    pub(super) report: Report,
+    pub(super) reservation: ReservationState,
+    pub(super) merged: Report,
 }
 
 /// Every asked source has its part; every item its provenance.
-pub fn into_report(app: &App, gathered: Gathered) -> Result<Merged, Rejection> {
-    let Gathered { asked, trail } = gathered;
-    let opening = &asked.permitted.opening;
-    let complete = asked.parts.iter().all(|p| matches!(p.outcome, PartState::Answered | PartState::Empty));
-    let report = Report {
-        v: ANSWER_VERSION,
-        report_id: opening.report_id,
-        authz_id: opening.authz_id,
-        subject: opening.subject.clone(),
-        purpose: opening.purpose,
-        dimensions: opening.dimensions.clone(),
+pub async fn into_report(app: &App, gathered: Gathered) -> Result<Merged, Rejection> {
+    let Gathered { permitted, trail, reservation, plan, outcomes } = gathered;
+    let head = ReportHead {
+        opening: &permitted.opening,
         asker: app.institution.clone(),
         node: app.node.clone(),
-        operator_tag: opening.operator_tag,
         created: app.clock.now(),
-        reserved_at: asked.reservation.height,
+        reserved_at: reservation.height,
         catalogue: app.catalogue.version().to_owned(),
-        complete,
-        parts: asked.parts.clone(),
-        items: gw_proof::merge_items(asked.replies.iter().map(|r| &r.reply)),
-        replies: asked.replies.iter().filter_map(|r| r.proof.leaf_hash()).collect(),
     };
-    Ok(Merged { asked, trail, report })
+    match gw_broker::assemble(head, &plan, outcomes) {
+        Ok(merged) => Ok(Merged { permitted, trail, reservation, merged }),
+        Err(e) => Err(trail.fail(Rejection::internal(e)).await),
+    }
 }

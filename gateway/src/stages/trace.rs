@@ -5,22 +5,23 @@
 
 use super::{
     answer::SignedReplyAndTrail,
-    broker::Asked,
+    authorize::PermittedQuery,
     limit::Quota,
     merge::Merged,
 };
 use crate::{app::App, outbox_worker, reject::Rejection};
 use gw_journal::OutcomeStatus;
+use gw_policy::ReservationState;
 use gw_proto::{
     message::{DeliveredOutcome, Delivery, ReplyStatus, SignedReply, VERSION},
     record::{Side, Trace, TraceStatus},
-    report::{PartState, Report},
 };
 
 /// A query whose traces and delivery are durable.
 pub struct TracedQuery {
-    pub(super) asked: Asked,
-    pub(super) report: Report,
+    pub(super) permitted: PermittedQuery,
+    pub(super) reservation: ReservationState,
+    pub(super) merged: gw_broker::Merged,
 }
 
 /// A reply whose trace and delivery are durable.
@@ -29,27 +30,11 @@ pub struct TracedReply {
     pub(super) quotas: Vec<Quota>,
 }
 
-fn status_of(part: &PartState) -> TraceStatus {
-    match part {
-        PartState::Answered => TraceStatus::Answered,
-        PartState::Empty => TraceStatus::Empty,
-        PartState::Refused { .. } => TraceStatus::Refused,
-        PartState::Missing { .. } => TraceStatus::Missing,
-    }
-}
-
 /// The asker's side: one trace per source asked.
 pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> {
-    let Merged { asked, trail, report } = merged;
-    let outcomes: Vec<DeliveredOutcome> = asked
-        .parts
-        .iter()
-        .map(|p| DeliveredOutcome {
-            source: p.source.clone(),
-            status: status_of(&p.outcome),
-            reply_leaf: asked.reply_of(&p.source).and_then(|r| r.proof.leaf_hash()),
-        })
-        .collect();
+    let Merged { permitted, trail, reservation, merged } = merged;
+    let report = &merged.report;
+    let outcomes = gw_broker::delivered_outcomes(report, &merged.replies);
     let traces = outcomes.iter().map(|o| Trace {
         asker: app.institution.clone(),
         report_id: report.report_id,
@@ -63,9 +48,9 @@ pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> 
         node: app.node.clone(),
         asker: app.institution.clone(),
         side: Side::Asker,
-        statement: asked.permitted.documents.statement.clone(),
-        evidence: asked.permitted.documents.evidence.clone(),
-        opening: asked.permitted.opening.clone(),
+        statement: permitted.documents.statement.clone(),
+        evidence: permitted.documents.evidence.clone(),
+        opening: permitted.opening.clone(),
         outcomes: outcomes.clone(),
     };
     if let Err(e) = outbox_worker::keep(app, traces.collect(), delivery).await {
@@ -73,7 +58,7 @@ pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> 
     }
     let status = if report.complete { OutcomeStatus::Done } else { OutcomeStatus::Partial };
     trail.done(status, "reported").await?;
-    Ok(TracedQuery { asked, report })
+    Ok(TracedQuery { permitted, reservation, merged })
 }
 
 /// The source's side.

@@ -4,9 +4,11 @@
 //! objects, so that `main` decides how, and tests need no network.
 
 mod certificates;
+mod command;
 mod disk;
 mod network;
 
+pub use command::{DoctorArgs, main};
 pub use network::{Head, HeadSource, PeerProbe};
 
 use super::Exit;
