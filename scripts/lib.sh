@@ -116,7 +116,7 @@ apt_install() {
   fi
   apt_update
   say "installing: $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 install --no-install-recommends "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 install --no-install-recommends "$@"
 }
 
 need() {
@@ -164,7 +164,7 @@ rust_from_backports() {
   suite="$(. /etc/os-release 2> /dev/null && printf '%s' "${VERSION_CODENAME:-unknown}")-backports"
   add_backports "$suite"
   say "installing Rust from $suite"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 install --no-install-recommends \
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 install --no-install-recommends \
     -t "$suite" rustc cargo rustfmt rust-clippy || true
   hash -r
   found=$(rust_found || true)
@@ -208,7 +208,7 @@ ensure_component() {
     local suite
     suite="$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")-backports"
     apt_update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends -t "$suite" "$package" || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends -t "$suite" "$package" || true
   fi
   cargo "$command" --version > /dev/null 2>&1
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     app::App,
-    listen::ConnInfo,
+    listen::{BodyError, ConnInfo},
     reject::{self, Rejection},
     stages::{
         Accepted,
@@ -127,7 +127,7 @@ async fn read(app: &Arc<App>, bounds: Bounds, request: Request<Body>, trace: &Tr
     let (parts, body) = request.into_parts();
     let conn = parts
         .extensions
-        .get::<Arc<ConnInfo>>()
+        .get::<ConnInfo>()
         .cloned()
         .ok_or_else(|| Rejection::internal("a request without its connection"))?;
     let limited = Limited::new(body, bounds.body_bytes).collect();
@@ -141,13 +141,22 @@ async fn read(app: &Arc<App>, bounds: Bounds, request: Request<Body>, trace: &Tr
         Ok(Err(e)) if e.downcast_ref::<http_body_util::LengthLimitError>().is_some() => {
             return Err(Rejection::new(reject::TOO_LARGE, format!("at most {} bytes are taken here", bounds.body_bytes)));
         }
-        Ok(Err(e)) => return Err(Rejection::new(reject::MALFORMED, "the body broke off").because(e)),
+        Ok(Err(e)) => return Err(body_rejection(&*e)),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
     check_digest(&parts.headers, &body)?;
     let accepted = Accepted { conn, budget, trace_id: trace.trace_id.clone(), at: app.clock.now() };
     let query = parts.uri.query().unwrap_or_default().to_owned();
     Ok(Call { accepted, headers: parts.headers, body, query })
+}
+
+/// What the listener's own bounds said of the body.
+fn body_rejection(e: &(dyn std::error::Error + Send + Sync + 'static)) -> Rejection {
+    match BodyError::find(e) {
+        Some(found @ BodyError::TooLarge { .. }) => Rejection::new(reject::TOO_LARGE, found.to_string()),
+        Some(found @ BodyError::TooSlow) => Rejection::new(reject::TOO_SLOW, found.to_string()),
+        Some(BodyError::Broken) | None => Rejection::new(reject::MALFORMED, "the body broke off").because(e),
+    }
 }
 
 /// Checks `Content-Digest` when it is there (RFC 9530 §2): `sha-256=:base64:`.

@@ -21,13 +21,12 @@ pub mod trace;
 
 use crate::listen::ConnInfo;
 use gw_proto::{Budget, UnixMillis};
-use std::sync::Arc;
 
 /// A request as it came off a listener: mutual TLS stands, nobody is identified yet.
 #[derive(Clone)]
 pub struct Accepted {
     /// the connection it came on
-    pub conn: Arc<ConnInfo>,
+    pub conn: ConnInfo,
     /// what is left of its time
     pub budget: Budget,
     /// W3C trace id, 32 hex digits

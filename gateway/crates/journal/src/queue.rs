@@ -92,8 +92,7 @@ impl<J> Queue<J> {
     pub(crate) fn take(&self, max_bytes: usize) -> Option<Vec<J>> {
         let mut s = self.lock();
         while s.jobs.is_empty() {
-            // guards that are still open will send their outcomes
-            if s.closing && s.reserved == 0 {
+            if s.closing {
                 return None;
             }
             s = self.ready.wait(s).unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +115,8 @@ impl<J> Queue<J> {
         Some(out)
     }
 
-    /// No further job is taken, except outcomes of open intents; the thread ends when those are done.
+    /// No further job is taken; the thread ends when the queue is empty. No guard is open then: each holds
+    /// the worker.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
         self.ready.notify_all();
@@ -173,14 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn closing_waits_for_outcomes_and_dying_does_not() {
+    fn closing_finishes_what_is_queued_and_dying_does_not() {
         let q = Queue::new(9, 9);
-        q.push_and_reserve('i', 1).unwrap();
+        q.push('x', 1).unwrap();
         q.close();
-        assert!(matches!(q.push('x', 1), Err(Refused::Closed(_))));
-        assert_eq!(q.take(9), Some(vec!['i']));
-        q.push_reserved('o', 1).unwrap();
-        assert_eq!(q.take(9), Some(vec!['o']));
+        assert!(matches!(q.push('y', 1), Err(Refused::Closed(_))));
+        assert_eq!(q.take(9), Some(vec!['x']));
         assert_eq!(q.take(9), None);
 
         let q = Queue::new(9, 9);

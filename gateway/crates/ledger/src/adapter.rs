@@ -113,8 +113,8 @@ impl FiscoRpc {
     /// An endpoint by its address: `http://host:port`, or `https://host:port` with a TLS configuration.
     pub fn new(
         address: &str,
-        genesis: &Genesis,
         tls: Option<Arc<rustls::ClientConfig>>,
+        genesis: &Genesis,
         options: RpcOptions,
     ) -> Result<Self, LedgerError> {
         let connections = Connections::new(address, tls, &options)?;

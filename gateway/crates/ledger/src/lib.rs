@@ -47,5 +47,5 @@ pub use follower::{Action, Alarm, Event, Follower, FollowerOptions, Moment};
 pub use heartbeat::heartbeat;
 pub use inclusion::fetch_inclusion;
 pub use state::{Cursor, EndpointStatus, Health, StateGuard, StateHandle, TxOutcome};
-pub use submit::{Recorded, Reserved, SubmitConfig, Submitted, Submitter, SubmitterTask};
+pub use submit::{Recorded, SubmitConfig, Submitted, Submitter, SubmitterTask};
 pub use verify::{Skip, Skipped, VerifiedBlock, verify_block};

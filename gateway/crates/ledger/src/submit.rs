@@ -15,33 +15,25 @@ use crate::{
     error::LedgerError,
     state::{StateHandle, TxOutcome},
 };
-use gw_policy::{Fate, ReservationState, View};
+use gw_policy::{ApplyError, Fate, RefusalReason, ReservationState, View};
 use gw_proto::{
-    Digest, Height, NodeId, UnixMillis, jcs,
+    Digest, Height, NodeId, ReportId, UnixMillis, jcs,
     record::{MAX_RECORDS, Record, Reservation, SignedBatch},
 };
 use hsm_api::{Entropy, Signer};
-use queue::{Item, Work};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use queue::{Item, Keys, Work};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// How far ahead a batch and its transaction expire, in blocks. Less than the 600 that apply and the chain
 /// allow: the endpoint that takes it may lag behind this box.
 pub const EXPIRES_AFTER: u64 = 500;
 
-/// What a submitter works with.
+/// How a submitter behaves.
+#[derive(Debug, Clone)]
 pub struct SubmitConfig {
     /// the node that writes
     pub node: NodeId,
-    /// signs the batches
-    pub node_signer: Arc<dyn Signer>,
-    /// signs the transactions
-    pub account_signer: Arc<dyn Signer>,
-    /// nonces
-    pub entropy: Arc<dyn Entropy>,
     /// how long records are gathered for one batch; default 5 ms
     pub gather: Duration,
     /// how many calls wait at most; default 1,024
@@ -56,17 +48,9 @@ pub struct SubmitConfig {
 
 impl SubmitConfig {
     /// With the defaults.
-    pub fn new(
-        node: NodeId,
-        node_signer: Arc<dyn Signer>,
-        account_signer: Arc<dyn Signer>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
+    pub fn new(node: NodeId) -> Self {
         Self {
             node,
-            node_signer,
-            account_signer,
-            entropy,
             gather: Duration::from_millis(5),
             queue: 1024,
             in_flight: 16,
@@ -106,15 +90,6 @@ pub struct Recorded {
     pub fates: Vec<Fate>,
 }
 
-/// A use that the chain has granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reserved {
-    /// what the state says of it
-    pub state: ReservationState,
-    /// hash of the block that holds it
-    pub hash: Digest,
-}
-
 /// Submits records of this node. Clones share one queue.
 #[derive(Clone)]
 pub struct Submitter {
@@ -124,18 +99,23 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    /// The submitter, and the task that does the work: run it on a task of your own until it ends.
+    /// The submitter, and the task that does the work: run it on a task of your own until it ends. The node
+    /// key signs batches, the account key transactions.
     pub fn new(
+        config: SubmitConfig,
         ledgers: Vec<Arc<dyn Ledger>>,
         handle: StateHandle,
-        config: SubmitConfig,
+        node_signer: Arc<dyn Signer>,
+        account_signer: Arc<dyn Signer>,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<(Self, SubmitterTask), LedgerError> {
         if ledgers.is_empty() {
             return Err(LedgerError::NoEndpoint);
         }
         let (queue, items) = mpsc::channel(config.queue.max(1));
         let submitter = Self { queue, handle: handle.clone(), node: config.node.clone() };
-        Ok((submitter, SubmitterTask::new(ledgers, handle, config, items)))
+        let keys = Keys { node: node_signer, account: account_signer, entropy };
+        Ok((submitter, SubmitterTask::new(config, ledgers, handle, keys, items)))
     }
 
     /// Hands records over; returns when an endpoint has taken them. They stay together in one batch.
@@ -162,59 +142,54 @@ impl Submitter {
     }
 
     /// Submits records and waits until a verified block holds them.
-    pub async fn record(&self, records: Vec<Record>, deadline: Instant) -> Result<Recorded, LedgerError> {
+    pub async fn record(&self, records: Vec<Record>, wait: Duration) -> Result<Recorded, LedgerError> {
         let count = records.len();
-        let work = async {
-            let submitted = self.submit(records).await?;
-            self.wait(submitted, count).await
-        };
-        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(LedgerError::FateUnknown))
+        let work = async { self.found(self.submit(records).await?, count).await };
+        tokio::time::timeout(wait, work).await.unwrap_or(Err(LedgerError::FateUnknown))
     }
 
     /// The same for a batch that others have signed.
-    pub async fn record_batch(&self, batch: SignedBatch, deadline: Instant) -> Result<Recorded, LedgerError> {
+    pub async fn record_batch(&self, batch: SignedBatch, wait: Duration) -> Result<Recorded, LedgerError> {
         let count = batch.batch.records.len();
-        let work = async {
-            let submitted = self.submit_batch(batch).await?;
-            self.wait(submitted, count).await
-        };
-        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(LedgerError::FateUnknown))
+        let work = async { self.found(self.submit_batch(batch).await?, count).await };
+        tokio::time::timeout(wait, work).await.unwrap_or(Err(LedgerError::FateUnknown))
     }
 
-    /// Reserves a use and waits until a verified block has granted it. [`LedgerError::FateUnknown`] means
-    /// that it may yet be granted: it counts as spent.
+    /// Submits one record and waits for its fate in a verified block.
+    pub async fn write(&self, record: Record, wait: Duration) -> Result<Fate, LedgerError> {
+        let recorded = self.record(vec![record], wait).await?;
+        recorded.fates.first().copied().ok_or_else(|| LedgerError::NoEffect("it has no fate".into()))
+    }
+
+    /// Reserves a use and waits until a verified block has decided on it. The state that comes back says what
+    /// was decided, and where: now, or at an earlier reservation of the same content.
+    /// [`LedgerError::FateUnknown`] means that it may yet be granted: it counts as spent.
     pub async fn reserve(
         &self,
         reservation: Reservation,
-        deadline: Instant,
-    ) -> Result<Reserved, LedgerError> {
+        wait: Duration,
+    ) -> Result<ReservationState, LedgerError> {
         let report = reservation.report_id;
-        let recorded = self.record(vec![Record::Reservation(reservation)], deadline).await?;
-        if let Some(Fate::Refused(reason)) = recorded.fates.first() {
-            return Err(LedgerError::RecordRefused(*reason));
-        }
-        // accepted now, or decided before: the state tells what was decided, and where
-        let state = {
-            let guard = self.handle.read();
-            let view = View::new(&guard);
-            let node = view.node(&self.node).map_err(gw_policy::ApplyError::from)?;
-            let found = node.map(|n| view.reservation(&n.record.institution, &report)).transpose();
-            found.map_err(gw_policy::ApplyError::from)?.flatten()
-        };
-        let state =
-            state.ok_or_else(|| LedgerError::NoEffect("the reservation is not in the state".into()))?;
-        match state.fate {
-            Fate::Refused(reason) => Err(LedgerError::RecordRefused(reason)),
-            Fate::Accepted | Fate::Repeated => {
-                let known = self.handle.hash_at(state.height)?;
-                let hash = known.ok_or_else(|| LedgerError::NoEffect("the reservation is too old".into()))?;
-                Ok(Reserved { state, hash })
-            }
+        let fate = self.write(Record::Reservation(reservation), wait).await?;
+        let decided = self.reservation(&report)?;
+        match (fate, decided) {
+            // the id is taken by other content: what stands there is not ours
+            (Fate::Refused(reason @ RefusalReason::Conflict), _) => Err(LedgerError::RecordRefused(reason)),
+            (_, Some(state)) => Ok(state),
+            (Fate::Refused(reason), None) => Err(LedgerError::RecordRefused(reason)),
+            (_, None) => Err(LedgerError::NoEffect("the reservation is not in the state".into())),
         }
     }
 
+    fn reservation(&self, report: &ReportId) -> Result<Option<ReservationState>, LedgerError> {
+        let guard = self.handle.read();
+        let view = View::new(&guard);
+        let Some(node) = view.node(&self.node).map_err(ApplyError::from)? else { return Ok(None) };
+        Ok(view.reservation(&node.record.institution, report).map_err(ApplyError::from)?)
+    }
+
     /// Waits until a verified block holds the transaction, or none can any more.
-    async fn wait(&self, submitted: Submitted, count: usize) -> Result<Recorded, LedgerError> {
+    async fn found(&self, submitted: Submitted, count: usize) -> Result<Recorded, LedgerError> {
         let mut watch = self.handle.watch();
         loop {
             let height = watch.borrow_and_update().height;

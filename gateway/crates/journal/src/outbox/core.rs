@@ -94,6 +94,9 @@ pub(super) struct Core {
     pub(super) published: Arc<Published>,
 }
 
+/// Kind and payload of an entry.
+type Frameless = (u8, Vec<u8>);
+
 /// One entry of a batch, decided but not yet written.
 enum Step {
     Add(u64, Pending),
@@ -167,7 +170,7 @@ impl Core {
         count: usize,
         held: u64,
         steps: &[Step],
-    ) -> Result<Option<(Step, (u8, Vec<u8>))>, JournalError> {
+    ) -> Result<Option<(Step, Frameless)>, JournalError> {
         match op {
             Op::Push { kind, bytes } => {
                 self.check_room(count, held + bytes.len() as u64)?;
@@ -290,7 +293,7 @@ fn closed(why: &str) -> JournalError {
     JournalError::Closed { log: NAME, why: why.to_owned() }
 }
 
-fn push_entry(id: u64, p: &Pending) -> Result<(u8, Vec<u8>), JournalError> {
+fn push_entry(id: u64, p: &Pending) -> Result<Frameless, JournalError> {
     let payload = PushPayload { id, kind: p.kind.clone(), data: B64(p.bytes.to_vec()) };
     let payload = serde_json::to_vec(&payload).map_err(|e| JournalError::Encode(e.to_string()))?;
     Ok((KIND_PUSH, payload))

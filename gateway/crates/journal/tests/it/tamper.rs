@@ -6,10 +6,14 @@ use gw_store::MemDisk;
 
 /// A journal of eight entries, each durable before the next, and where each begins.
 async fn journal() -> (Vec<u8>, Vec<usize>) {
+    journal_of([0, 1, 2, 3, 4, 5, 6, 7]).await
+}
+
+async fn journal_of(content: [u64; 8]) -> (Vec<u8>, Vec<usize>) {
     let disk = GateDisk::default();
     let (journal, _) = open(disk.clone()).unwrap();
     let mut starts = Vec::new();
-    for n in 0..8u64 {
+    for n in content {
         starts.push(disk.content().len());
         let data = serde_json::json!({ "n": n });
         journal.append(Entry::Note(Note { at: NOW, kind: "note".into(), data })).await.unwrap();
@@ -94,6 +98,16 @@ async fn removed_swapped_repeated_and_inserted_entries_are_noticed() {
     mixed.extend(&other.content()[64..]);
     mixed.extend(&bytes[starts[3]..]);
     assert_eq!(offset_of(mixed), starts[3] as u64);
+}
+
+/// An entry rewritten with all its hashes right: the one behind it still names the entry that was there.
+#[tokio::test]
+async fn an_entry_rewritten_by_someone_who_knows_the_format_is_noticed() {
+    let (bytes, starts) = journal().await;
+    let (other, _) = journal_of([0, 1, 2, 9, 4, 5, 6, 7]).await;
+    assert_eq!(bytes[..starts[3]], other[..starts[3]]);
+    let forged = [&bytes[..starts[3]], &other[starts[3]..starts[4]], &bytes[starts[4]..]].concat();
+    assert_eq!(offset_of(forged), starts[4] as u64);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use gw_proto::{
     fisco::{Transaction, parse_digest},
     record::{MAX_RECORDS, Record, SignedBatch},
 };
+use hsm_api::{Entropy, Signer};
 use std::{
     sync::{
         Arc,
@@ -46,10 +47,18 @@ enum Group {
     Batch(Box<SignedBatch>, Reply),
 }
 
+/// What signs, and what makes nonces.
+pub(super) struct Keys {
+    pub(super) node: Arc<dyn Signer>,
+    pub(super) account: Arc<dyn Signer>,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
 struct Shared {
     ledgers: Vec<Arc<dyn Ledger>>,
     handle: StateHandle,
     config: SubmitConfig,
+    keys: Keys,
     /// the endpoint that took the last transaction
     preferred: AtomicUsize,
 }
@@ -64,12 +73,13 @@ pub struct SubmitterTask {
 
 impl SubmitterTask {
     pub(super) fn new(
+        config: SubmitConfig,
         ledgers: Vec<Arc<dyn Ledger>>,
         handle: StateHandle,
-        config: SubmitConfig,
+        keys: Keys,
         items: mpsc::Receiver<Item>,
     ) -> Self {
-        let shared = Shared { ledgers, handle, config, preferred: AtomicUsize::new(0) };
+        let shared = Shared { ledgers, handle, config, keys, preferred: AtomicUsize::new(0) };
         Self { shared: Arc::new(shared), items, carried: None }
     }
 
@@ -151,16 +161,16 @@ impl Shared {
     async fn make(self: Arc<Self>, work: Work) -> Result<(Transaction, Digest, Height), LedgerError> {
         let signed = tokio::task::spawn_blocking(move || {
             let fresh = self.fresh()?;
-            let (c, genesis) = (&self.config, self.handle.genesis());
+            let (keys, genesis) = (&self.keys, self.handle.genesis());
             let (tx, expires) = match work {
                 Work::Records { records, .. } => {
-                    let signers = (c.node_signer.as_ref(), c.account_signer.as_ref());
-                    (build(genesis, &c.node, signers.0, signers.1, &fresh, records)?, fresh.expires)
+                    let (node, account) = (keys.node.as_ref(), keys.account.as_ref());
+                    (build(genesis, &self.config.node, node, account, &fresh, records)?, fresh.expires)
                 }
                 Work::Batch(batch) => {
                     let expires = batch.batch.expires_height.min(fresh.expires);
                     let fresh = Fresh { expires, ..fresh };
-                    (wrap(genesis, c.account_signer.as_ref(), &fresh, &batch)?, expires)
+                    (wrap(genesis, keys.account.as_ref(), &fresh, &batch)?, expires)
                 }
             };
             let hash = parse_digest("hash", &tx.hash)?;
@@ -172,7 +182,7 @@ impl Shared {
     fn fresh(&self) -> Result<Fresh, LedgerError> {
         let (mut batch_nonce, mut tx_nonce) = ([0u8; 16], [0u8; 16]);
         for nonce in [&mut batch_nonce, &mut tx_nonce] {
-            let entropy = self.config.entropy.fill(nonce);
+            let entropy = self.keys.entropy.fill(nonce);
             entropy.map_err(|e| LedgerError::Sign { what: e.to_string(), busy: false })?;
         }
         let height = self.handle.cursor().height.0;
