@@ -55,6 +55,7 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(ask_report))
         .routes(routes!(list_traces))
         .routes(routes!(show_catalogue))
+        .routes(routes!(show_catalogue_schema))
 }
 
 /// The OpenAPI 3.1 document.
@@ -302,6 +303,17 @@ async fn show_catalogue(State(app): State<Arc<App>>, request: Request<Body>) -> 
     call::run(&app, bounds(&app), "show-catalogue", request, |app, call| async move {
         operator(&app, call.accepted, OperatorRole::View)?;
         Reply::json(app.catalogue.document())
+    })
+    .await
+}
+
+/// JSON Schema of a report's items as the catalogue in force here defines them.
+#[utoipa::path(get, path = "/v1/catalogue/schema", operation_id = "showCatalogueSchema",
+    responses((status = 200, description = "JSON Schema (2020-12) of items", body = Object)))]
+async fn show_catalogue_schema(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "show-catalogue-schema", request, |app, call| async move {
+        operator(&app, call.accepted, OperatorRole::View)?;
+        Reply::json(&app.catalogue.items_schema())
     })
     .await
 }

@@ -43,6 +43,7 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Bank, "POST", "/v1/reports", Who::Role(OperatorRole::Query)),
     row(ListenerKind::Bank, "GET", "/v1/traces", Who::Role(OperatorRole::View)),
     row(ListenerKind::Bank, "GET", "/v1/catalogue", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Bank, "GET", "/v1/catalogue/schema", Who::Role(OperatorRole::View)),
     row(ListenerKind::Bank, "GET", "/openapi.json", Who::AnyCertificate),
     row(ListenerKind::Bank, "GET", "/problems", Who::AnyCertificate),
     row(ListenerKind::Man, "POST", "/man/v1/queries", Who::ListedNode),
