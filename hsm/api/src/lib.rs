@@ -70,6 +70,9 @@ pub enum HsmError {
         /// what it is wanted for
         wanted: &'static str,
     },
+    /// A name that no keystore takes.
+    #[error("a key's name has 1 to 64 characters of a-z, 0-9 and hyphen")]
+    BadName,
     /// The keystore cannot do that scheme.
     #[error("{store} has no {scheme:?}")]
     Unsupported {
@@ -96,6 +99,7 @@ impl HsmError {
             Self::NoSuchKey { .. }
             | Self::Exists { .. }
             | Self::WrongPurpose { .. }
+            | Self::BadName
             | Self::Unsupported { .. } => Blame::Caller,
             Self::Busy | Self::Closed(_) | Self::Device(_) => Blame::Device,
         }

@@ -3,13 +3,19 @@
 use crate::{Target, openssl, secrets};
 use gw_proto::{PublicKey, Scheme, Signature};
 use hsm_api::{Blame, HsmError, KeyPurpose, Signer, sign_message};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A check's problem, in words.
 pub type Outcome = Result<(), String>;
 
-/// Name and check, in order.
-pub const ALL: &[(&str, fn(&Target<'_>) -> Outcome)] = &[
+/// What is tried, and how.
+pub type NamedCheck = (&'static str, fn(&Target<'_>) -> Outcome);
+
+/// All checks, in order.
+pub const ALL: &[NamedCheck] = &[
     ("a made key signs, and the signature verifies", signs),
     ("the openssl command verifies the signature", openssl_agrees),
     ("a loaded key is the made key", loads),
@@ -184,12 +190,13 @@ fn distinct(t: &Target<'_>) -> Outcome {
 
 fn concurrent(t: &Target<'_>) -> Outcome {
     let (name, _, signer) = make_one(t, "concurrent")?;
+    let (store, patience) = (t.store, t.patience);
     join(8, |n| {
-        let loaded = t.store.load_key(&name, KeyPurpose::Node).map_err(|e| text(&e))?;
+        let loaded = store.load_key(&name, KeyPurpose::Node).map_err(|e| text(&e))?;
         for i in 0..8u8 {
             let message = [n, i];
             // a device with a bounded queue may say that it is busy; it may not answer wrongly
-            let signature = retry(|| sign_message(&*loaded, &message))?;
+            let signature = retry(patience, || sign_message(&*loaded, &message))?;
             check_signature(signer.public_key(), &message, &signature)?;
         }
         Ok(())
@@ -200,8 +207,9 @@ fn concurrent_make(t: &Target<'_>) -> Outcome {
     let scheme = *t.schemes.first().ok_or("the keystore has no scheme")?;
     let name = named(t, "race", scheme);
     let made = std::sync::Mutex::new(Vec::new());
+    let (store, patience) = (t.store, t.patience);
     join(4, |_| {
-        match retry(|| match t.store.create_key(&name, KeyPurpose::Node, scheme) {
+        match retry(patience, || match store.create_key(&name, KeyPurpose::Node, scheme) {
             Ok(signer) => Ok(Some(*signer.public_key())),
             Err(HsmError::Exists { .. }) => Ok(None),
             Err(e) => Err(e),
@@ -217,15 +225,15 @@ fn concurrent_make(t: &Target<'_>) -> Outcome {
     ensure(made.first() == Some(kept.public_key()), || "another key was kept".to_owned())
 }
 
-fn retry<T>(mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
-    const TRIES: usize = 100_000;
-    for _ in 0..TRIES {
+/// Repeats while the device is busy, as long as the target allows.
+fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
+    let deadline = Instant::now() + patience;
+    loop {
         match f() {
-            Err(e) if e.may_retry() => std::thread::yield_now(),
+            Err(e) if e.may_retry() && Instant::now() < deadline => std::thread::yield_now(),
             other => return other.map_err(|e| text(&e)),
         }
     }
-    Err("busy for ever".to_owned())
 }
 
 fn join(threads: u8, work: impl Fn(u8) -> Outcome + Sync) -> Outcome {
@@ -238,7 +246,11 @@ fn join(threads: u8, work: impl Fn(u8) -> Outcome + Sync) -> Outcome {
                 })
             })
             .collect();
-        running.into_iter().map(|r| r.join().map_err(|_| "a thread panicked".to_owned()).flatten()).collect()
+        let ended: Vec<Outcome> = running
+            .into_iter()
+            .map(|r| r.join().map_err(|_| "a thread panicked".to_owned()).flatten())
+            .collect();
+        ended.into_iter().collect()
     })
 }
 

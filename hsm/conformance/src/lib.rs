@@ -15,7 +15,7 @@ pub mod secrets;
 
 use gw_proto::Scheme;
 use hsm_api::{HsmError, KeyStore};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A keystore to examine, and what the examiner must know of it.
 pub struct Target<'a> {
@@ -27,6 +27,8 @@ pub struct Target<'a> {
     pub unsupported: &'a [Scheme],
     /// begins each name that is made, so that a device can be examined twice
     pub prefix: &'a str,
+    /// how long a busy device is asked again
+    pub patience: Duration,
     /// opens the same keystore anew, as after a restart
     pub reopen: &'a dyn Fn() -> Result<Arc<dyn KeyStore>, HsmError>,
     /// everything the keystore prints: Debug and Display of the store, its signers, its errors

@@ -32,8 +32,9 @@ impl Write {
 
 /// Keys in the order of their bytes, changed by atomic commits.
 ///
-/// A power loss may take the last commits, never part of one and never one before another that stays.
-/// Whoever needs more writes to a journal on a [`crate::Disk`].
+/// A power loss may take the last commits. That none is taken in part is the engine's word, not tested here
+/// as [`crate::Disk`] is: whoever opens a store checks it against the chain, or rebuilds it. Whoever needs more
+/// writes to a journal on a [`crate::Disk`].
 pub trait Store: Send + Sync {
     /// The value of a key.
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;

@@ -9,8 +9,8 @@
 //! | [`error`] | what can fail, where, and what to do |
 //!
 //! Two traits because two promises differ. A [`Store`] holds what can be made again from the chain: a
-//! commit is whole or absent, but the last commits may be lost with the power. A [`Disk`] holds what
-//! exists nowhere else (journal, outbox): what `sync` has returned for survives.
+//! commit is atomic, but the last commits may be lost with the power. A [`Disk`] holds what exists nowhere
+//! else (journal, outbox): what `sync` has returned for survives.
 //!
 //! After a failed write or sync either stays closed until it is opened again: what is on the disk is
 //! then unknown, and a second `fsync` that succeeds proves nothing about the first.
