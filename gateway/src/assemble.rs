@@ -296,16 +296,12 @@ fn open_keystore(config: &Config) -> Result<Arc<dyn KeyStore>, StartError> {
     match config.keystore.kind {
         #[cfg(feature = "dev")]
         KeystoreKind::Development => {
-            let passphrase = std::fs::read(&config.keystore.passphrase_file).map_err(|e| {
-                StartError::Keystore(format!("{}: {e}", config.keystore.passphrase_file.display()))
-            })?;
-            let passphrase = zeroize::Zeroizing::new(passphrase);
-            let end = passphrase.iter().position(|b| *b == b'\n').unwrap_or(passphrase.len());
-            let store = hsm_soft::SoftKeyStore::open(
-                &config.keystore.path,
-                passphrase.get(..end).unwrap_or_default(),
-            )
-            .map_err(|e| StartError::Keystore(chain(&e)))?;
+            let k = &config.keystore;
+            let failed = |e: hsm_soft::SoftError| StartError::Keystore(chain(&e));
+            let passphrase = hsm_soft::Passphrase::from_file(&k.passphrase_file).map_err(failed)?;
+            let options = hsm_soft::SoftOptions::default();
+            let store = hsm_soft::SoftKeyStore::open(&k.path, &passphrase, &options, Arc::new(OsEntropy))
+                .map_err(failed)?;
             tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
             Ok(Arc::new(store))
         }

@@ -22,7 +22,11 @@ use gw_source::{
     generate::{self, DatabaseSpec},
 };
 use hsm_api::{Entropy as _, KeyPurpose, KeyStore as _, OsEntropy};
-use std::path::{Path, PathBuf};
+use hsm_soft::{Passphrase, SoftKeyStore, SoftOptions};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What to make.
 #[derive(Debug, Args)]
@@ -219,7 +223,9 @@ fn write_gateway(
     let mut passphrase = [0u8; 24];
     OsEntropy.fill(&mut passphrase).context("randomness")?;
     write_private(&folder.join("passphrase"), hex::encode(passphrase).as_bytes())?;
-    let store = hsm_soft::SoftKeyStore::create(&folder.join("keys.json"), hex::encode(passphrase).as_bytes())
+    let passphrase = Passphrase::from_file(&folder.join("passphrase")).map_err(|e| anyhow!("{e}"))?;
+    let options = SoftOptions::default();
+    let store = SoftKeyStore::create(&folder.join("keys.json"), &passphrase, &options, Arc::new(OsEntropy))
         .map_err(|e| anyhow!("{e}"))?;
     let node_key = store.create_key("node", KeyPurpose::Node, scheme).map_err(|e| anyhow!("{e}"))?;
     store.create_key("account", KeyPurpose::Account, Scheme::Sm2Sm3).map_err(|e| anyhow!("{e}"))?;
