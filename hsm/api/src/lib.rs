@@ -1,9 +1,19 @@
-//! Keystores: find or make a key by name, sign, draw randomness. No backends.
+//! Keystores: find or make a key by name, sign, attest, seal, draw randomness. No backends.
 //!
 //! Traits work on digests: Z, SM3 and SHA-256 are computed once, in `gw-sm`. A chip call blocks:
 //! the gateway gives each device one thread and a bounded queue, never the async runtime.
+//!
+//! | module | what |
+//! |---|---|
+//! | this one | [`KeyStore`], [`Signer`], [`Entropy`], [`HsmError`] |
+//! | [`attest`] | [`Attestor`](attest::Attestor): quotes, certified keys, credentials; only a TPM has it |
+//! | [`seal`] | [`Sealer`](seal::Sealer): secrets bound to the platform's state, a counter against rollback |
+//! | [`selftest`] | known answers that every keystore tries when it is opened |
 
+pub mod attest;
 mod entropy;
+pub mod seal;
+pub mod selftest;
 
 pub use entropy::OsEntropy;
 
@@ -19,6 +29,9 @@ pub enum KeyPurpose {
     Storage,
     /// the submitter's account on the ledger: pays, carries no authority
     Account,
+    /// signs what the device itself says of its state, and nothing else; only a device with an
+    /// [`attest::Attestor`] has such keys
+    Attestation,
 }
 
 impl KeyPurpose {
@@ -28,6 +41,7 @@ impl KeyPurpose {
             Self::Node => "node",
             Self::Storage => "storage",
             Self::Account => "account",
+            Self::Attestation => "attestation",
         }
     }
 }
@@ -81,12 +95,26 @@ pub enum HsmError {
         /// the keystore
         store: String,
     },
+    /// The keystore has no keys for that purpose, or this key does not do that.
+    #[error("{store} cannot do this: {what}")]
+    NotPossible {
+        /// what was asked, and why not
+        what: String,
+        /// the keystore
+        store: String,
+    },
     /// The queue to the device is full.
     #[error("the signing device is busy")]
     Busy,
     /// The self test failed, or the signer was closed; it stays closed.
     #[error("the signer is closed: {0}")]
     Closed(String),
+    /// The device went away or stopped answering; it is looked for again at the next call.
+    #[error("the signing device is away: {0}")]
+    Lost(String),
+    /// The call was cancelled while the device worked on it.
+    #[error("cancelled")]
+    Cancelled,
     /// The device or the file behind it failed.
     #[error("keystore failure: {0}")]
     Device(String),
@@ -100,13 +128,15 @@ impl HsmError {
             | Self::Exists { .. }
             | Self::WrongPurpose { .. }
             | Self::BadName
-            | Self::Unsupported { .. } => Blame::Caller,
-            Self::Busy | Self::Closed(_) | Self::Device(_) => Blame::Device,
+            | Self::Unsupported { .. }
+            | Self::NotPossible { .. }
+            | Self::Cancelled => Blame::Caller,
+            Self::Busy | Self::Closed(_) | Self::Lost(_) | Self::Device(_) => Blame::Device,
         }
     }
     /// Whether the same call may succeed later.
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::Lost(_))
     }
 }
 

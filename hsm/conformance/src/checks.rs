@@ -33,11 +33,11 @@ pub const ALL: &[NamedCheck] = &[
 
 const PURPOSES: [KeyPurpose; 3] = [KeyPurpose::Node, KeyPurpose::Storage, KeyPurpose::Account];
 
-fn text(e: &HsmError) -> String {
+pub(crate) fn text(e: &HsmError) -> String {
     e.to_string()
 }
 
-fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Outcome {
+pub(crate) fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(problem()) }
 }
 
@@ -225,8 +225,8 @@ fn concurrent_make(t: &Target<'_>) -> Outcome {
     ensure(made.first() == Some(kept.public_key()), || "another key was kept".to_owned())
 }
 
-/// Repeats while the device is busy, as long as the target allows.
-fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
+/// Repeats while the device is busy or away, as long as the target allows.
+pub(crate) fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
     let deadline = Instant::now() + patience;
     loop {
         match f() {

@@ -6,11 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`checks`] | the checks |
+//! | [`removable`] | more checks, for devices that can go away |
 //! | [`openssl`] | a second opinion on signatures by a program of others |
 //! | [`secrets`] | an entropy source that remembers, and a search for what it gave |
 
 pub mod checks;
 pub mod openssl;
+pub mod removable;
 pub mod secrets;
 
 use gw_proto::Scheme;

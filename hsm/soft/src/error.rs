@@ -1,6 +1,6 @@
 //! What can fail in the development keystore, where, and what to do.
 
-use hsm_api::HsmError;
+use hsm_api::{HsmError, selftest::SelfTestError};
 use std::path::PathBuf;
 
 /// Why the keystore cannot be opened, made or written. Never carries key material or the passphrase.
@@ -60,12 +60,9 @@ pub enum SoftError {
         /// which
         path: PathBuf,
     },
-    /// A known answer came out wrong: this program or this machine computes wrongly.
-    #[error("the self test failed ({what}); do not use this machine, and reinstall the program")]
-    SelfTest {
-        /// which
-        what: &'static str,
-    },
+    /// A known answer came out wrong, or there are no random bytes to try with.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
     /// No random bytes.
     #[error("no random bytes")]
     Entropy {
@@ -78,7 +75,7 @@ impl From<SoftError> for HsmError {
     fn from(e: SoftError) -> Self {
         let text = std::error::Error::source(&e).map_or_else(|| e.to_string(), |s| format!("{e}: {s}"));
         match e {
-            SoftError::SelfTest { .. } => Self::Closed(text),
+            SoftError::SelfTest(inner) => inner.into(),
             SoftError::Locked { .. } => Self::Busy,
             _ => Self::Device(text),
         }

@@ -8,13 +8,11 @@
 //! | [`store`] | [`SoftKeyStore`]: make, load, list, sign |
 //! | `file` | the encrypted file: Argon2id, XChaCha20-Poly1305, replaced atomically |
 //! | [`passphrase`] | [`Passphrase`], from a file named in the configuration |
-//! | [`selftest`] | known answers, tried before any key is used |
 //! | [`error`] | what can fail, where, and what to do |
 
 pub mod error;
 mod file;
 pub mod passphrase;
-pub mod selftest;
 pub mod store;
 
 pub use error::SoftError;

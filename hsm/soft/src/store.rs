@@ -4,11 +4,10 @@ use crate::{
     error::SoftError,
     file::{self, FileKey, KdfCost, Writing},
     passphrase::Passphrase,
-    selftest,
 };
 use gw_proto::{PublicKey, Scheme, Signature};
 use gw_sm::KeyPair;
-use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, Signer, StoreInfo};
+use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, Signer, StoreInfo, selftest};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -147,6 +146,10 @@ impl KeyStore for SoftKeyStore {
     ) -> Result<Arc<dyn Signer>, HsmError> {
         if !is_name(name) {
             return Err(HsmError::BadName);
+        }
+        if purpose == KeyPurpose::Attestation {
+            let what = "a software key says nothing of the device it is on; use a TPM".to_owned();
+            return Err(HsmError::NotPossible { what, store: self.place() });
         }
         if !self.schemes.contains(&scheme) {
             return Err(HsmError::Unsupported { scheme, store: self.place() });

@@ -269,7 +269,10 @@ fn without_randomness_it_stays_closed() {
     let place = Place::new();
     drop(place.create().unwrap());
     let open = |entropy| SoftKeyStore::open(&place.path(), &passphrase(WORDS), &place.options, entropy);
-    assert!(matches!(open(Arc::new(Failing)), Err(SoftError::Entropy { .. })));
+    assert!(matches!(
+        open(Arc::new(Failing)),
+        Err(SoftError::SelfTest(hsm_api::selftest::SelfTestError::Entropy { .. }))
+    ));
     let e = open(Arc::new(Stuck)).unwrap_err();
     assert!(matches!(HsmError::from(e), HsmError::Closed(_)));
     std::fs::remove_file(place.path()).unwrap();

@@ -1,9 +1,38 @@
 //! Known answers, tried each time a keystore is opened. If one is wrong the keystore stays closed.
 
-use crate::error::SoftError;
+use crate::{Entropy, HsmError};
 use gw_proto::{Hex, PublicKey, Scheme, Signature};
 use gw_sm::KeyPair;
-use hsm_api::Entropy;
+use sm4::{
+    Sm4,
+    cipher::{Block, BlockCipherEncrypt as _, KeyInit as _},
+};
+
+/// Why a keystore stays closed.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfTestError {
+    /// A known answer came out wrong: this program or this machine computes wrongly.
+    #[error("the self test failed ({what}); do not use this machine, and reinstall the program")]
+    WrongAnswer {
+        /// which
+        what: &'static str,
+    },
+    /// No random bytes.
+    #[error("no random bytes")]
+    Entropy {
+        /// what the source says
+        source: HsmError,
+    },
+}
+
+impl From<SelfTestError> for HsmError {
+    fn from(e: SelfTestError) -> Self {
+        match e {
+            SelfTestError::WrongAnswer { .. } => Self::Closed(e.to_string()),
+            SelfTestError::Entropy { source } => Self::Closed(format!("no random bytes: {source}")),
+        }
+    }
+}
 
 /// A signature that others made, and a message it covers.
 #[derive(Debug, Clone)]
@@ -23,6 +52,8 @@ pub struct KnownSignature {
 pub struct Vectors {
     /// SM3 of `abc`
     pub sm3_abc: String,
+    /// SM4 of the standard's block under the same bytes as key
+    pub sm4_block: String,
     /// must verify
     pub signatures: Vec<KnownSignature>,
 }
@@ -33,6 +64,8 @@ impl Vectors {
         Self {
             // GB/T 32905-2016 appendix A.1
             sm3_abc: "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0".to_owned(),
+            // GB/T 32907-2016 appendix A.1
+            sm4_block: "681edf34d206965e86b3e94f536e4246".to_owned(),
             signatures: vec![
                 // GB/T 32918.5-2017 appendix A.2, identifier 1234567812345678
                 KnownSignature {
@@ -62,9 +95,10 @@ impl Vectors {
 }
 
 /// Runs all known answers, a signature of each scheme there and back, and two draws of randomness.
-pub fn run(vectors: &Vectors, entropy: &dyn Entropy) -> Result<(), SoftError> {
-    let ensure = |holds: bool, what| if holds { Ok(()) } else { Err(SoftError::SelfTest { what }) };
+pub fn run(vectors: &Vectors, entropy: &dyn Entropy) -> Result<(), SelfTestError> {
+    let ensure = |holds: bool, what| if holds { Ok(()) } else { Err(SelfTestError::WrongAnswer { what }) };
     ensure(gw_proto::sm3(b"abc").to_string() == vectors.sm3_abc, "SM3 of a known text")?;
+    ensure(sm4_of_the_standard() == vectors.sm4_block, "SM4 of a known block")?;
     for known in &vectors.signatures {
         ensure(verifies(known) == Some(true), "a known signature")?;
         let changed = KnownSignature { message: format!("{}!", known.message), ..known.clone() };
@@ -74,6 +108,13 @@ pub fn run(vectors: &Vectors, entropy: &dyn Entropy) -> Result<(), SoftError> {
         ensure(signs_and_verifies(scheme) == Some(true), "signing and verifying")?;
     }
     ensure(draws_differ(entropy)?, "two draws of random bytes")
+}
+
+fn sm4_of_the_standard() -> String {
+    const TEXT: [u8; 16] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef\xfe\xdc\xba\x98\x76\x54\x32\x10";
+    let mut block = Block::<Sm4>::from(TEXT);
+    Sm4::new(&TEXT.into()).encrypt_block(&mut block);
+    Hex::<16>(block.into()).to_string()
 }
 
 /// None if a value has not the right form.
@@ -94,10 +135,10 @@ fn signs_and_verifies(scheme: Scheme) -> Option<bool> {
     Some(accepts(&good) && !accepts(&bad))
 }
 
-fn draws_differ(entropy: &dyn Entropy) -> Result<bool, SoftError> {
+fn draws_differ(entropy: &dyn Entropy) -> Result<bool, SelfTestError> {
     let (mut a, mut b) = ([0u8; 32], [0u8; 32]);
     for out in [&mut a, &mut b] {
-        entropy.fill(out).map_err(|source| SoftError::Entropy { source })?;
+        entropy.fill(out).map_err(|source| SelfTestError::Entropy { source })?;
     }
     Ok(a != b && a != [0; 32])
 }
@@ -105,7 +146,7 @@ fn draws_differ(entropy: &dyn Entropy) -> Result<bool, SoftError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hsm_api::{HsmError, OsEntropy};
+    use crate::OsEntropy;
 
     #[test]
     fn the_standards_answers_come_out() {
@@ -114,7 +155,7 @@ mod tests {
 
     fn fails(vectors: &Vectors, entropy: &dyn Entropy, with: &str) {
         let e = run(vectors, entropy).unwrap_err();
-        assert!(matches!(e, SoftError::SelfTest { what } if what == with), "{e}");
+        assert!(matches!(e, SelfTestError::WrongAnswer { what } if what == with), "{e}");
         assert!(matches!(HsmError::from(e), HsmError::Closed(_)));
     }
 
@@ -123,6 +164,9 @@ mod tests {
         let mut v = Vectors::standard();
         v.sm3_abc.replace_range(0..1, "0");
         fails(&v, &OsEntropy, "SM3 of a known text");
+        let mut v = Vectors::standard();
+        v.sm4_block.replace_range(0..1, "0");
+        fails(&v, &OsEntropy, "SM4 of a known block");
         for i in 0..2 {
             for spoil in [
                 |k: &mut KnownSignature| k.signature.replace_range(127..128, "0"),

@@ -1,0 +1,1 @@
+//! Boards under Linux, each described by a TOML.

@@ -1,0 +1,1 @@
+//! An SDF library of ours, for tests.

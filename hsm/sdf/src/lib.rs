@@ -1,0 +1,1 @@
+//! SDF (GM/T 0018) devices as a keystore.

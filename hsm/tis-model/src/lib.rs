@@ -1,0 +1,1 @@
+//! A TPM's TIS registers in front of any command processor, with faults.
