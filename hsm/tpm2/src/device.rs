@@ -136,8 +136,8 @@ impl Device {
     }
 
     /// Runs `work` on the connected chip. What the chip forgot in between (a reset, handles flushed by
-    /// others) is brought back once, and `work` done again: commands that a chip refuses for that reason had
-    /// no effect, so `work` must change something only in its last command.
+    /// others) is brought back once, and so is room in its slots; then `work` is done again. Commands that a chip
+    /// refuses for these reasons had no effect, so `work` must change something only in its last command.
     pub(crate) fn with<T>(
         &self,
         mut work: impl FnMut(&mut Open) -> Result<T, TpmError>,
@@ -146,9 +146,19 @@ impl Device {
         self.refuse_if_closed()?;
         let mut state = lock(&self.state);
         let mut result = self.attempt(&mut state, &mut work);
-        if result.as_ref().is_err_and(TpmError::is_stale) {
-            state.open = None;
-            result = self.attempt(&mut state, &mut work);
+        match &result {
+            Err(e) if e.is_stale() => {
+                state.open = None;
+                result = self.attempt(&mut state, &mut work);
+            }
+            Err(e) if rc::is_memory(e) => {
+                if let Some(open) = &mut state.open {
+                    open.flush_keys();
+                    open.chip.drop_sessions();
+                }
+                result = self.attempt(&mut state, &mut work);
+            }
+            _ => {}
         }
         if let Err(e) = &mut result {
             self.after_failure(&mut state, e);
@@ -176,7 +186,8 @@ impl Device {
         {
             *wait = info.wait();
         }
-        if e.breaks_link() || e.is_stale() {
+        // the next connection sweeps out what fills the chip
+        if e.breaks_link() || e.is_stale() || rc::is_memory(e) {
             state.open = None;
             *lock(&self.canceller) = None;
         }
@@ -312,13 +323,7 @@ impl Open {
         while self.loaded.len() > most {
             self.flush_oldest();
         }
-        let object = match keys::load(&mut self.chip, &self.storage, blob) {
-            Err(e) if rc::is_memory(&e) => {
-                self.flush_keys();
-                keys::load(&mut self.chip, &self.storage, blob)?
-            }
-            other => other?,
-        };
+        let object = keys::load(&mut self.chip, &self.storage, blob)?;
         self.loaded.push(Loaded { private: blob.private.clone(), entity: object.entity.clone() });
         Ok(object.entity)
     }

@@ -25,6 +25,7 @@ pub(crate) fn name(command: TpmCc) -> &'static str {
         TpmCc::CreatePrimary => "CreatePrimary",
         TpmCc::Create => "Create",
         TpmCc::Load => "Load",
+        TpmCc::LoadExternal => "LoadExternal",
         TpmCc::EvictControl => "EvictControl",
         TpmCc::ReadPublic => "ReadPublic",
         TpmCc::FlushContext => "FlushContext",

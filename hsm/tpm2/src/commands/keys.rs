@@ -181,3 +181,19 @@ pub fn unseal(chip: &mut Chip, object: &Entity, auth: Auth<'_>) -> Result<Zeroiz
     reader.end()?;
     Ok(data)
 }
+
+/// LoadExternal: only the public half, for a verifier's MakeCredential.
+pub fn load_external(chip: &mut Chip, public: &[u8]) -> Result<Object, TpmError> {
+    let area = template::parse(public);
+    let area = area.ok_or_else(|| TpmError::Input { what: "a public area cannot be read".to_owned() })?;
+    // no private half; no hierarchy
+    let params = Params::new().sized(&[]).sized(public).u32(Entity::null().handle);
+    let command = Command::new(TpmCc::LoadExternal, &[], params)?.gives_handle();
+    let answer = chip.run(command, &mut [])?;
+    let object = object(answer.handle, area)?;
+    let mut reader = answer.reader();
+    if object.entity.name != reader.sized()? {
+        return Err(TpmError::Forged { command: rc::name(TpmCc::LoadExternal) });
+    }
+    Ok(object)
+}

@@ -46,7 +46,7 @@ pub(crate) fn start_auth_session(
 }
 
 /// FlushContext: forgets a transient object or a session.
-pub(crate) fn flush(chip: &mut Chip, handle: u32) -> Result<(), TpmError> {
+pub fn flush(chip: &mut Chip, handle: u32) -> Result<(), TpmError> {
     // the handle is a parameter here, not a handle (part 3, 28.4)
     let command = Command::new(TpmCc::FlushContext, &[], Params::new().u32(handle))?;
     chip.run_plain(command).map(drop)

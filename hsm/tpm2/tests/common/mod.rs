@@ -1,4 +1,5 @@
 //! swtpm on a unix socket, for the time of a test.
+#![expect(unreachable_pub, reason = "a module of test programs")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 #![expect(dead_code, reason = "each test program uses its part")]
 
