@@ -3,12 +3,14 @@
 //! Order: files → keystore → journal and outbox (the floor of the height) → ledger state → signer → TLS
 //! identity → listeners. Nothing listens before everything else stands.
 
+pub mod keystore;
+
 use crate::{
     api,
     app::{App, ProofCache, Revoked},
     certificates::Certificates,
     commands::Exit,
-    config::{Config, KeystoreKind, Listen, Material, Problem},
+    config::{Config, Listen, Material, Problem},
     dial,
     documents::Documents,
     housekeeping,
@@ -32,7 +34,7 @@ use gw_proto::{Clock, Height, Role, clock::SystemClock};
 use gw_sm::{cert::Crl, tls::Trust};
 use gw_source::{BlockingSource, Catalogue, Mapping, SqliteOptions, SqliteSource};
 use gw_store::{FileDisk, SledStore};
-use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
+use hsm_api::{Entropy, OsEntropy};
 use std::{
     collections::HashMap,
     path::Path,
@@ -92,7 +94,7 @@ fn storage(what: &'static str) -> impl Fn(String) -> StartError {
     move |why| StartError::Storage { what, why }
 }
 
-fn chain(e: &dyn std::error::Error) -> String {
+pub(crate) fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut source = e.source();
     while let Some(s) = source {
@@ -158,7 +160,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let (node_key, account) = open_keys(&config)?;
+    let (node_key, account) = open_keys(&config).await?;
     let (journal, outbox, floor) = open_journal(&config, &data, &clock).await?;
     let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::sled::DEFAULT_CACHE_BYTES);
     let (store, reset) = store.map_err(|e| storage("ledger state")(chain(&e)))?;
@@ -266,9 +268,9 @@ pub struct Visit {
 }
 
 /// Opens what a visit needs; nothing is written.
-pub fn visit(config: &Config) -> Result<Visit, StartError> {
+pub async fn visit(config: &Config) -> Result<Visit, StartError> {
     let material = Material::load(config).map_err(StartError::Files)?;
-    let (node_key, _) = open_keys(config)?;
+    let (node_key, _) = open_keys(config).await?;
     let tls = TlsSet::make(config, &material, node_key.as_ref(), &OsEntropy, &SystemClock)
         .map_err(StartError::Tls)?;
     let ledgers = open_ledgers(config, &material, &tls)?;
@@ -282,35 +284,15 @@ fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, St
         .map_err(|e| StartError::Metrics(e.to_string()))
 }
 
-type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);
+type Keys = (Arc<dyn hsm_api::Signer>, Arc<dyn hsm_api::Signer>);
 
-fn open_keys(config: &Config) -> Result<Keys, StartError> {
-    let store = open_keystore(config)?;
-    let failed = |e: hsm_api::HsmError| StartError::Keystore(chain(&e));
-    let node = store.load_key(&config.keystore.node_key, KeyPurpose::Node).map_err(failed)?;
-    let account = store.load_key(&config.keystore.account_key, KeyPurpose::Account).map_err(failed)?;
-    Ok((node, account))
-}
-
-fn open_keystore(config: &Config) -> Result<Arc<dyn KeyStore>, StartError> {
-    match config.keystore.kind {
-        #[cfg(feature = "dev")]
-        KeystoreKind::Development => {
-            let k = &config.keystore;
-            let failed = |e: hsm_soft::SoftError| StartError::Keystore(chain(&e));
-            let passphrase = hsm_soft::Passphrase::from_file(&k.passphrase_file).map_err(failed)?;
-            let options = hsm_soft::SoftOptions::default();
-            let store = hsm_soft::SoftKeyStore::open(&k.path, &passphrase, &options, Arc::new(OsEntropy))
-                .map_err(failed)?;
-            tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
-            Ok(Arc::new(store))
-        }
-        #[cfg(not(feature = "dev"))]
-        KeystoreKind::Development => Err(StartError::Keystore(
-            "this is a release build: it has no development keystore, and no other keystore is built in yet"
-                .to_owned(),
-        )),
-    }
+/// Node key and account key. A device blocks while it works: off the runtime's threads.
+async fn open_keys(config: &Config) -> Result<Keys, StartError> {
+    let wanted = config.keystore.clone();
+    tokio::task::spawn_blocking(move || keystore::keys(&wanted))
+        .await
+        .map_err(|e| StartError::Keystore(e.to_string()))?
+        .map_err(|e| StartError::Keystore(e.to_string()))
 }
 
 async fn open_journal(

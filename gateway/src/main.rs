@@ -38,6 +38,9 @@ enum Command {
     Trace(commands::trace::TraceArgs),
     /// Send one request to a gateway's API
     Call(commands::call::CallArgs),
+    /// Look at the keystore, make its keys, test and time it
+    #[command(subcommand)]
+    Hsm(commands::hsm::HsmCommand),
     /// Print the page of problem types
     Problems,
     /// Print the bank API's OpenAPI 3.1 document
@@ -79,6 +82,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Show { file } => commands::show::run(&file, &mut out),
         Command::Trace(args) => commands::trace::run(&args, &mut out).await,
         Command::Call(args) => commands::call::run(&args, &mut out).await,
+        Command::Hsm(command) => commands::hsm::run(command).await,
         Command::Problems => {
             out.write_all(xinguan::reject::markdown().as_bytes())?;
             Ok(Exit::Ok)

@@ -53,8 +53,7 @@ pub fn run(path: &Path, out: &mut dyn Write) -> std::io::Result<Exit> {
 fn files(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = Vec::new();
-    let k = &config.keystore;
-    for (key, path) in [("keystore.path", &k.path), ("keystore.passphrase_file", &k.passphrase_file)] {
+    for (key, path) in config.keystore.backend.private_files() {
         match std::fs::metadata(path) {
             Err(e) => found.push((
                 key,

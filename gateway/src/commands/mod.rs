@@ -7,6 +7,7 @@ pub mod client;
 pub mod dev;
 pub mod doctor;
 pub mod exit;
+pub mod hsm;
 pub mod run;
 pub mod show;
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //!
 //! Every section function returns `None` only after it has noted at least one problem; [`check`] relies on it.
 
+mod keystore;
 mod value;
 
 use super::{
-    Config, Identity, Keystore, KeystoreKind, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
+    Config, Identity, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
     Node, Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
 };
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
@@ -17,7 +18,7 @@ pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config,
     let mut n = Notes::new(base);
     let node = node(&mut n, layered.node.clone().unwrap_or_default());
     let roles: &[Role] = node.as_ref().map_or(&[], |node| &node.roles);
-    let keystore = keystore(&mut n, layered.keystore.clone().unwrap_or_default());
+    let keystore = keystore::keystore(&mut n, layered.keystore.clone().unwrap_or_default());
     let has_bank = written.listen.as_ref().is_some_and(|l| l.bank.is_some());
     let trust = trust(&mut n, layered.trust.clone().unwrap_or_default(), has_bank);
     let identity = identity(&mut n, layered.identity.clone().unwrap_or_default());
@@ -99,40 +100,6 @@ fn node(n: &mut Notes, raw: RawNode) -> Option<Node> {
 
 const ROLES: [(&str, Role); 3] =
     [("institution", Role::Institution), ("source", Role::Source), ("supervisor", Role::Supervisor)];
-
-fn keystore(n: &mut Notes, raw: RawKeystore) -> Option<Keystore> {
-    let kinds = [("development", KeystoreKind::Development)];
-    let kind = n.word("keystore.kind", raw.kind, &kinds);
-    if kind == Some(KeystoreKind::Development) {
-        if cfg!(feature = "dev") {
-            n.weak("keystore.kind = \"development\": the node key is a file, not in a chip");
-        } else {
-            n.problem(
-                "keystore.kind",
-                "`development` is not in this build",
-                "use the board's keystore; software keys exist only in development builds",
-            );
-        }
-    }
-    let path = n.path("keystore.path", raw.path);
-    let passphrase_file = n.path("keystore.passphrase_file", raw.passphrase_file);
-    let node_key = n.text("keystore.node_key", raw.node_key, 64);
-    let account_key = n.text("keystore.account_key", raw.account_key, 64);
-    if node_key.is_some() && node_key == account_key {
-        n.problem(
-            "keystore.account_key",
-            "the same key as keystore.node_key",
-            "use a key of its own: the account pays and carries no authority",
-        );
-    }
-    Some(Keystore {
-        kind: kind?,
-        path: path?,
-        passphrase_file: passphrase_file?,
-        node_key: node_key?,
-        account_key: account_key?,
-    })
-}
 
 fn trust(n: &mut Notes, raw: RawTrust, has_bank: bool) -> Option<Trust> {
     let genesis = n.path("trust.genesis", raw.genesis);

@@ -7,12 +7,14 @@
 //! [`load`] decides from the text alone. What the named files hold is read by [`Material::load`].
 
 mod check;
+pub mod keystore;
 mod material;
 mod raw;
 #[cfg(test)]
 mod tests;
 
 pub use gw_sm::tls::Profile as TlsProfile;
+pub use keystore::{Backend, Keystore};
 pub use material::Material;
 
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
@@ -154,28 +156,6 @@ impl Node {
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
-}
-
-/// Which keystore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeystoreKind {
-    /// software keys; only in a build with the feature `dev`
-    Development,
-}
-
-/// `[keystore]`
-#[derive(Debug, Clone)]
-pub struct Keystore {
-    /// which
-    pub kind: KeystoreKind,
-    /// its file or folder
-    pub path: PathBuf,
-    /// a file whose first line unlocks it
-    pub passphrase_file: PathBuf,
-    /// name of the node key
-    pub node_key: String,
-    /// name of the ledger account's key
-    pub account_key: String,
 }
 
 /// `[trust]`

@@ -41,6 +41,47 @@ pub(super) struct RawKeystore {
     pub(super) passphrase_file: Option<String>,
     pub(super) node_key: Option<String>,
     pub(super) account_key: Option<String>,
+    pub(super) tpm2: Option<RawTpm2>,
+    pub(super) pkcs11: Option<RawPkcs11>,
+    pub(super) sdf: Option<RawSdf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTpm2 {
+    pub(super) device: Option<String>,
+    pub(super) pin: Option<String>,
+    pub(super) owner_auth_file: Option<String>,
+    pub(super) key_auth_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPkcs11 {
+    pub(super) module: Option<String>,
+    pub(super) token_label: Option<String>,
+    pub(super) token_serial: Option<String>,
+    pub(super) pin_file: Option<String>,
+    pub(super) login_after_wrong_pin: Option<bool>,
+    pub(super) sm2_sign: Option<u64>,
+    pub(super) sm2_generate: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSdf {
+    pub(super) library: Option<String>,
+    pub(super) layout: Option<String>,
+    pub(super) keys: Option<Vec<RawSdfKey>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSdfKey {
+    pub(super) name: Option<String>,
+    pub(super) index: Option<u64>,
+    pub(super) purpose: Option<String>,
+    pub(super) password_file: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

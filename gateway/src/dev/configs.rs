@@ -19,6 +19,7 @@ pub fn gateway(
     member: &Member,
     ports: Ports,
     profile: &str,
+    keystore: &str,
     ledger_url: &str,
     operators: &[OperatorLine],
 ) -> String {
@@ -28,7 +29,7 @@ pub fn gateway(
     let _ = write!(
         t,
         "\n[node]\nid = \"{}\"\ninstitution = \"{}\"\nregion = \"{}\"\nroles = [{}]\ndata_dir = \"data\"\n\
-         \n[keystore]\nkind = \"development\"\npath = \"keys.json\"\npassphrase_file = \"passphrase\"\n\
+         \n{keystore}\
          \n[trust]\ngenesis = \"../../genesis.json\"\nman_roots = \"../../pki/man-root.pem\"\nadmin_roots = \"inside-root.pem\"\n",
         member.node,
         member.institution,

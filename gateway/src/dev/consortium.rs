@@ -2,6 +2,7 @@
 
 use super::{
     configs::{self, OperatorLine},
+    keystore::{self, HsmKind},
     pki::{Authority, Maker, fresh_key, write_certs, write_identity, write_private},
 };
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -21,12 +22,7 @@ use gw_source::{
     Catalogue,
     generate::{self, DatabaseSpec},
 };
-use hsm_api::{Entropy as _, KeyPurpose, KeyStore as _, OsEntropy};
-use hsm_soft::{Passphrase, SoftKeyStore, SoftOptions};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 /// What to make.
 #[derive(Debug, Args)]
@@ -43,6 +39,12 @@ pub struct ConsortiumArgs {
     /// enterprises per source database
     #[arg(long, default_value_t = 10_000)]
     enterprises: u32,
+    /// what holds the keys of each gateway
+    #[arg(long, value_enum, default_value = "soft")]
+    hsm: HsmKind,
+    /// folder with the simulators' sockets, NODE.sock each; with --hsm swtpm or spi-sim
+    #[arg(long)]
+    tpm_dir: Option<PathBuf>,
     /// seed of the fictional enterprises
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -220,16 +222,8 @@ fn write_gateway(
 ) -> Result<PublicKey> {
     let folder = out.join("gateways").join(member.node);
     std::fs::create_dir_all(folder.join("data"))?;
-    let mut passphrase = [0u8; 24];
-    OsEntropy.fill(&mut passphrase).context("randomness")?;
-    write_private(&folder.join("passphrase"), hex::encode(passphrase).as_bytes())?;
-    let passphrase = Passphrase::from_file(&folder.join("passphrase")).map_err(|e| anyhow!("{e}"))?;
-    let options = SoftOptions::default();
-    let store = SoftKeyStore::create(&folder.join("keys.json"), &passphrase, &options, Arc::new(OsEntropy))
-        .map_err(|e| anyhow!("{e}"))?;
-    let node_key = store.create_key("node", KeyPurpose::Node, scheme).map_err(|e| anyhow!("{e}"))?;
-    store.create_key("account", KeyPurpose::Account, Scheme::Sm2Sm3).map_err(|e| anyhow!("{e}"))?;
-    let node_key = *node_key.public_key();
+    let socket = args.tpm_dir.as_ref().map(|dir| dir.join(format!("{}.sock", member.node)));
+    let (node_key, keystore) = keystore::make(args.hsm, &folder, socket, scheme)?;
     let node_ca = maker.node_ca(man, member.node, member.name, &node_key)?;
     write_certs(&folder.join("node-ca.pem"), &[&node_ca])?;
 
@@ -262,7 +256,7 @@ fn write_gateway(
     write_certs(&clients.join("gateway-root.pem"), &[&man.certificate])?;
 
     let ledger = format!("https://127.0.0.1:{}", args.base_port);
-    let toml = configs::gateway(member, ports, &args.profile, &ledger, &operators);
+    let toml = configs::gateway(member, ports, &args.profile, &keystore, &ledger, &operators);
     write_private(&folder.join("xinguan.toml"), toml.as_bytes())?;
     if member.roles.contains(&Role::Source) {
         write_private(&folder.join("mapping.toml"), generate::EXAMPLE_MAPPING.as_bytes())?;

@@ -5,6 +5,7 @@
 
 pub mod configs;
 pub mod consortium;
+pub mod keystore;
 pub mod ledger;
 pub mod pki;
 pub mod statement;

@@ -37,8 +37,19 @@ const PURE: &[&str] = &["gw-proto", "gw-policy", "gw-proof"];
 const NOT_IN_PURE: &[&str] =
     &["tokio", "hyper", "hyper-util", "rusqlite", "sled", "getrandom", "rand", "rustls", "axum", "socket2"];
 
-/// What only the binary may take in: a backend behind a feature.
-const BACKENDS: &[&str] = &["hsm-soft"];
+/// What only the binary may take in.
+const BACKENDS: &[&str] = &[
+    "hsm-soft",
+    "hsm-tis-model",
+    "hsm-tpm2",
+    "hsm-pkcs11",
+    "hsm-sdf",
+    "hsm-sdf-testlib",
+    "board-linux",
+    "board-sim",
+];
+/// … and these only behind a feature: never in a release.
+const DEVELOPMENT: &[&str] = &["hsm-soft", "hsm-tis-model", "hsm-sdf-testlib", "board-sim"];
 /// Help for tests, allowed to any crate's tests.
 const TEST_HELP: &[&str] = &["hsm-soft", "hsm-conformance", "hsm-tis-model", "hsm-sdf-testlib", "hsm-tpm2"];
 
@@ -114,9 +125,13 @@ fn arrow(p: &Package, own: u8, d: &Dependency) -> Option<String> {
         // a crate's own tests may turn on its own features
         (a, b) if for_tests && a == b => None,
         (_, b) if for_tests && TEST_HELP.contains(&b) => None,
-        (a, b) if BACKENDS.contains(&b) && !(a == "xinguan" && d.optional) => Some(format!(
-            "{a} → {b}: a backend is seen only by xinguan, behind a feature; depend on its api crate"
-        )),
+        ("board-sim", "hsm-tis-model") => None,
+        (a, b) if BACKENDS.contains(&b) && a != "xinguan" => {
+            Some(format!("{a} → {b}: a backend is seen only by xinguan; depend on its api crate"))
+        }
+        (a, b) if DEVELOPMENT.contains(&b) && !d.optional => {
+            Some(format!("{a} → {b}: it stands behind the feature `dev`, so that a release has none of it"))
+        }
         (a, b) if other >= own => {
             Some(format!("{a} (level {own}) → {b} (level {other}): arrows point to lower levels only"))
         }

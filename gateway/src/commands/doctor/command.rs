@@ -60,7 +60,7 @@ pub async fn main(args: &DoctorArgs, out: &mut (dyn Write + Send)) -> Result<Exi
             Ok(Peer { node: NodeId::parse(node)?, endpoint: endpoint.to_owned() })
         })
         .collect::<Result<Vec<_>>>()?;
-    let Visit { material, ledgers, client } = match assemble::visit(&config) {
+    let Visit { material, ledgers, client } = match assemble::visit(&config).await {
         Ok(v) => v,
         Err(e) => {
             writeln!(out, "{e}")?;

@@ -223,6 +223,6 @@ fn one_of<T>(known: &[(&str, T)]) -> String {
     format!("use one of: {}", known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().take(48).collect()
 }
