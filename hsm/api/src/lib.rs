@@ -4,8 +4,10 @@
 //! the gateway gives each device one thread and a bounded queue, never the async runtime.
 
 mod entropy;
+mod gate;
 
 pub use entropy::OsEntropy;
+pub use gate::{Gate, SignerGate};
 
 use gw_proto::{PublicKey, Scheme, Signature};
 use std::sync::Arc;
