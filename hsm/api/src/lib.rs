@@ -6,16 +6,19 @@
 //! | module | what |
 //! |---|---|
 //! | this one | [`KeyStore`], [`Signer`], [`Entropy`], [`HsmError`] |
+//! | [`Gate`] | before all signers: once closed, no signature leaves |
 //! | [`attest`] | [`Attestor`](attest::Attestor): quotes, certified keys, credentials; only a TPM has it |
 //! | [`seal`] | [`Sealer`](seal::Sealer): secrets bound to the platform's state, a counter against rollback |
 //! | [`selftest`] | known answers that every keystore tries when it is opened |
 
 pub mod attest;
 mod entropy;
+mod gate;
 pub mod seal;
 pub mod selftest;
 
 pub use entropy::OsEntropy;
+pub use gate::{Gate, SignerGate};
 
 use gw_proto::{PublicKey, Scheme, Signature};
 use std::sync::Arc;

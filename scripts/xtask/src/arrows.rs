@@ -20,6 +20,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-tis-model", 1),   // the other side of those registers
     ("hsm-sdf-ffi", 0),     // a C interface, nothing else
     ("hsm-sdf-testlib", 2), // the other side of it
+    ("board-linux-ffi", 0), // a kernel interface, nothing else
     ("board-api", 3),
     ("board-linux", 4), // boards and backends: seen only by the binary
     ("board-sim", 4),
