@@ -72,6 +72,8 @@ pub struct App {
     pub ledgers: Vec<Arc<dyn Ledger>>,
     /// the node key itself: certifies new TLS keys, off the runtime's threads
     pub node_signer: Arc<dyn Signer>,
+    /// before all signers: closed when the case is opened
+    pub gate: Arc<hsm_api::Gate>,
     /// signs leaves and batches
     pub signer: BatchSigner,
     /// intents and outcomes

@@ -8,6 +8,7 @@ pub mod keystore;
 use crate::{
     api,
     app::{App, ProofCache, Revoked},
+    board::{self, keeper::Hardware, tamper},
     certificates::Certificates,
     commands::Exit,
     config::{Config, Listen, Material, Problem},
@@ -75,6 +76,9 @@ pub enum StartError {
     /// Metrics.
     #[error("metrics: {0}")]
     Metrics(String),
+    /// The board, or its closed latch.
+    #[error("board: {0}")]
+    Board(#[from] board::BoardStartError),
 }
 
 impl StartError {
@@ -86,6 +90,8 @@ impl StartError {
             Self::Storage { .. } => Exit::Storage,
             Self::Listen(_) => Exit::Listen,
             Self::Metrics(_) => Exit::Internal,
+            Self::Board(board::BoardStartError::Board(_)) => Exit::BadConfig,
+            Self::Board(board::BoardStartError::Latched(_)) => Exit::Tampered,
         }
     }
 }
@@ -113,6 +119,8 @@ pub struct Gateway {
     stop: CancellationToken,
     background: CancellationToken,
     tasks: TaskTracker,
+    hardware: Hardware,
+    tamper: Option<tamper::Watch>,
 }
 
 impl Gateway {
@@ -122,7 +130,17 @@ impl Gateway {
     }
     /// Serves until stopped; drains; then stops what ran in the background.
     pub async fn serve(self) -> Exit {
-        let Self { app, servers, tls, stop, background, tasks } = self;
+        let Self { app, servers, tls, stop, background, tasks, hardware, tamper } = self;
+        let opened = CancellationToken::new();
+        // lives until the end: dropping it stops the watching
+        let _watching = match tamper.map(|w| tamper::start(&app, w, opened.clone())).transpose() {
+            Ok(watching) => watching,
+            Err(e) => {
+                tracing::error!(error = %e, "the tamper switch cannot be watched");
+                return Exit::Internal;
+            }
+        };
+        tasks.spawn(board::keeper::run(Arc::clone(&app), hardware, background.clone()));
         tasks.spawn(tls::renew(Arc::clone(&app), tls, background.clone()));
         tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
@@ -132,9 +150,16 @@ impl Gateway {
             listening.spawn(server.serve(router, stop.clone()));
         }
         listening.close();
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // no draining: what is in flight must not leave
+            () = opened.cancelled() => return tamper::EXIT,
+        }
         app.begin_draining();
-        listening.wait().await;
+        tokio::select! {
+            () = listening.wait() => {}
+            () = opened.cancelled() => return tamper::EXIT,
+        }
         if let Err(e) = app.journal_note("stop", serde_json::Value::Null).await {
             tracing::error!(error = %e, "the stop could not be recorded");
         }
@@ -160,7 +185,12 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
 
-    let (node_key, account) = open_keys(&config).await?;
+    board::refuse_latched(&data)?;
+    let Board { chip, hardware, tamper } = open_board(&config)?;
+    let gate = hsm_api::Gate::open();
+    let (node_key, account) = open_keys(&config, chip).await?;
+    let node_key: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(node_key));
+    let account: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(account));
     let (journal, outbox, floor) = open_journal(&config, &data, &clock).await?;
     let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::sled::DEFAULT_CACHE_BYTES);
     let (store, reset) = store.map_err(|e| storage("ledger state")(chain(&e)))?;
@@ -237,6 +267,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         submitter,
         ledgers,
         node_signer: node_key,
+        gate,
         signer,
         journal,
         outbox,
@@ -254,7 +285,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         config,
     });
     let servers = bind(&app, &tls, &clock).await?;
-    Ok(Gateway { app, servers, tls, stop, background, tasks })
+    Ok(Gateway { app, servers, tls, stop, background, tasks, hardware, tamper })
 }
 
 /// What `doctor` looks with: a TLS identity of its own, bound to nothing.
@@ -270,7 +301,8 @@ pub struct Visit {
 /// Opens what a visit needs; nothing is written.
 pub async fn visit(config: &Config) -> Result<Visit, StartError> {
     let material = Material::load(config).map_err(StartError::Files)?;
-    let (node_key, _) = open_keys(config).await?;
+    let chip = if keystore::needs_board(&config.keystore) { open_board(config)?.chip } else { None };
+    let (node_key, _) = open_keys(config, chip).await?;
     let tls = TlsSet::make(config, &material, node_key.as_ref(), &OsEntropy, &SystemClock)
         .map_err(StartError::Tls)?;
     let ledgers = open_ledgers(config, &material, &tls)?;
@@ -284,12 +316,46 @@ fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, St
         .map_err(|e| StartError::Metrics(e.to_string()))
 }
 
+/// The board's parts, by who drives them.
+#[derive(Default)]
+struct Board {
+    chip: Option<board_api::Hsm>,
+    hardware: Hardware,
+    tamper: Option<tamper::Watch>,
+}
+
+fn open_board(config: &Config) -> Result<Board, StartError> {
+    let Some(wanted) = &config.board else {
+        tracing::warn!("no [board]: no tamper switch, no watchdog, no lights, no sensors");
+        return Ok(Board::default());
+    };
+    let board::Opened { parts, timing } = board::open(wanted)?;
+    for line in parts.report() {
+        tracing::info!(part = line, "board");
+    }
+    for warning in parts.warnings() {
+        tracing::warn!(warning, "board");
+    }
+    let serial = parts.serial.ok();
+    let board = parts.label.to_string();
+    let tamper = parts.tamper.ok().zip(timing);
+    Ok(Board {
+        chip: parts.hsm.ok(),
+        hardware: Hardware {
+            watchdog: parts.watchdog.ok(),
+            panel: parts.panel.ok(),
+            sensors: parts.sensors,
+        },
+        tamper: tamper.map(|(input, timing)| tamper::Watch { input, timing, board, serial }),
+    })
+}
+
 type Keys = (Arc<dyn hsm_api::Signer>, Arc<dyn hsm_api::Signer>);
 
 /// Node key and account key. A device blocks while it works: off the runtime's threads.
-async fn open_keys(config: &Config) -> Result<Keys, StartError> {
+async fn open_keys(config: &Config, chip: Option<board_api::Hsm>) -> Result<Keys, StartError> {
     let wanted = config.keystore.clone();
-    tokio::task::spawn_blocking(move || keystore::keys(&wanted))
+    tokio::task::spawn_blocking(move || keystore::keys(&wanted, chip))
         .await
         .map_err(|e| StartError::Keystore(e.to_string()))?
         .map_err(|e| StartError::Keystore(e.to_string()))

@@ -15,12 +15,14 @@
 //! | [`listen`], [`dial`], [`tls`] | accepting, calling, TLS keys in memory |
 //! | [`api`] | HTTP: bank, MAN, admin |
 //! | [`supervisor`] | deliveries, who looked, reconciliation |
+//! | [`board`] | tamper switch, watchdog, lights, sensors |
 //! | [`signing`] | Merkle batches: one thread per device |
 //! | [`config`], [`commands`], [`telemetry`] | file, command line, logs |
 
 pub mod api;
 pub mod app;
 pub mod assemble;
+pub mod board;
 pub mod certificates;
 pub mod commands;
 pub mod config;

@@ -38,6 +38,9 @@ enum Command {
     Trace(commands::trace::TraceArgs),
     /// Send one request to a gateway's API
     Call(commands::call::CallArgs),
+    /// Look at the board, release its tamper latch
+    #[command(subcommand)]
+    Board(commands::board::BoardCommand),
     /// Look at the keystore, make its keys, test and time it
     #[command(subcommand)]
     Hsm(commands::hsm::HsmCommand),
@@ -82,6 +85,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Show { file } => commands::show::run(&file, &mut out),
         Command::Trace(args) => commands::trace::run(&args, &mut out).await,
         Command::Call(args) => commands::call::run(&args, &mut out).await,
+        Command::Board(command) => commands::board::run(&command, &mut out),
         Command::Hsm(command) => commands::hsm::run(command).await,
         Command::Problems => {
             out.write_all(xinguan::reject::markdown().as_bytes())?;

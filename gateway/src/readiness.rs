@@ -15,6 +15,18 @@ pub struct Readiness {
     pub reasons: Vec<String>,
 }
 
+impl Readiness {
+    /// What a watchdog is told: the cause decides whether a restart may help.
+    pub fn serving(&self) -> Result<(), board_api::NotServing> {
+        if self.ready {
+            return Ok(());
+        }
+        let inside = ["journal:", "outbox:", "signer:"];
+        let restart_may_help = self.reasons.iter().any(|r| inside.iter().any(|i| r.starts_with(i)));
+        Err(board_api::NotServing { reasons: self.reasons.clone(), restart_may_help })
+    }
+}
+
 /// Asks every part.
 pub fn check(app: &App) -> Readiness {
     let mut reasons = Vec::new();

@@ -1,6 +1,7 @@
 //! The keystore that the configuration names: made once, opened at each start.
 
 use crate::config::keystore::{self, Backend, Keystore, TpmDevice};
+use board_api::{Hsm, HsmPort};
 use gw_proto::Scheme;
 use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
 use hsm_tpm2::{
@@ -34,27 +35,35 @@ pub struct OpenKeystore {
     pub pin: Option<Vec<u8>>,
 }
 
-/// Opens it: its self test passes, or it does not open.
-pub fn open(config: &Keystore) -> Result<OpenKeystore, KeystoreError> {
+/// Whether the chip is one that the board describes.
+pub fn needs_board(config: &Keystore) -> bool {
+    matches!(&config.backend, Backend::Tpm2(c) if c.device == TpmDevice::Board)
+}
+
+/// Opens it: its self test passes, or it does not open. `chip`: the board's, if it has one.
+pub fn open(config: &Keystore, chip: Option<Hsm>) -> Result<OpenKeystore, KeystoreError> {
     match &config.backend {
         Backend::Development { path, passphrase_file } => open_development(path, passphrase_file),
-        Backend::Tpm2(c) => Ok(with_tpm(Tpm2KeyStore::open(tpm_options(c)?).map_err(failed)?)),
+        Backend::Tpm2(c) => Ok(with_tpm(Tpm2KeyStore::open(tpm_options(c, chip)?).map_err(failed)?)),
         Backend::Pkcs11(_) | Backend::Sdf(_) => unreachable_yet(config),
     }
 }
 
 /// Makes it ready for its first key. A token or device of the trade is made ready by its vendor's tool.
-pub fn init(config: &Keystore) -> Result<OpenKeystore, KeystoreError> {
+pub fn init(config: &Keystore, chip: Option<Hsm>) -> Result<OpenKeystore, KeystoreError> {
     match &config.backend {
         Backend::Development { path, passphrase_file } => create_development(path, passphrase_file),
-        Backend::Tpm2(c) => Ok(with_tpm(Tpm2KeyStore::init(tpm_options(c)?).map_err(failed)?)),
-        Backend::Pkcs11(_) | Backend::Sdf(_) => open(config),
+        Backend::Tpm2(c) => Ok(with_tpm(Tpm2KeyStore::init(tpm_options(c, chip)?).map_err(failed)?)),
+        Backend::Pkcs11(_) | Backend::Sdf(_) => open(config, chip),
     }
 }
 
 /// The node key and the account key.
-pub fn keys(config: &Keystore) -> Result<(Arc<dyn Signer>, Arc<dyn Signer>), KeystoreError> {
-    let opened = open(config)?;
+pub fn keys(
+    config: &Keystore,
+    chip: Option<Hsm>,
+) -> Result<(Arc<dyn Signer>, Arc<dyn Signer>), KeystoreError> {
+    let opened = open(config, chip)?;
     let node = opened.store.load_key(&config.node_key, KeyPurpose::Node).map_err(failed)?;
     let account = opened.store.load_key(&config.account_key, KeyPurpose::Account).map_err(failed)?;
     if account.public_key().scheme != Scheme::Sm2Sm3 {
@@ -68,8 +77,8 @@ fn with_tpm(store: Tpm2KeyStore) -> OpenKeystore {
     OpenKeystore { entropy: Some(store.entropy()), pin: store.pin(), store: Arc::new(store) }
 }
 
-fn tpm_options(c: &keystore::Tpm2) -> Result<Options, KeystoreError> {
-    let mut options = Options::new(transport(&c.device)?, &c.index);
+fn tpm_options(c: &keystore::Tpm2, chip: Option<Hsm>) -> Result<Options, KeystoreError> {
+    let mut options = Options::new(transport(&c.device, chip)?, &c.index);
     options.pinned.clone_from(&c.pin);
     if let Some(file) = &c.owner_auth_file {
         options.owner_auth = secret(file)?;
@@ -80,7 +89,7 @@ fn tpm_options(c: &keystore::Tpm2) -> Result<Options, KeystoreError> {
     Ok(options)
 }
 
-fn transport(device: &TpmDevice) -> Result<Arc<dyn Connect>, KeystoreError> {
+fn transport(device: &TpmDevice, chip: Option<Hsm>) -> Result<Arc<dyn Connect>, KeystoreError> {
     let swtpm = |server| Arc::new(Swtpm { server, control: None });
     Ok(match device {
         // the resource manager's device is named so; /dev/tpm0 has one opener and no manager
@@ -91,7 +100,34 @@ fn transport(device: &TpmDevice) -> Result<Arc<dyn Connect>, KeystoreError> {
         TpmDevice::SwtpmUnix(path) => swtpm(Address::Unix(path.clone())),
         TpmDevice::SwtpmTcp(to) => swtpm(Address::Tcp(*to)),
         TpmDevice::SpiSim(path) => spi_sim(path)?,
-        TpmDevice::Board => todo_board()?,
+        TpmDevice::Board => {
+            let missing = "keystore.tpm2.device is \"board\", but [board] describes no signing chip";
+            board_chip(chip.ok_or_else(|| KeystoreError(missing.to_owned()))?)?
+        }
+    })
+}
+
+/// For counting time only: the board's description has set the real speed.
+const BUS_HZ: u32 = 10_000_000;
+
+/// The board's chip over our own driver, after a reset where it has a line for that.
+fn board_chip(chip: Hsm) -> Result<Arc<dyn Connect>, KeystoreError> {
+    let Hsm { port, reset, chip, mut delay } = chip;
+    if let Some(mut reset) = reset {
+        reset.pulse(&mut delay).map_err(failed)?;
+    }
+    let place = port.describe();
+    let config = hsm_tis::Config { vendor: chip.map(|c| c.vendor), ..hsm_tis::Config::default() };
+    Ok(match port {
+        HsmPort::Spi { bus, cs } => {
+            let registers = hsm_tis::SpiRegisters::new(bus, cs, BUS_HZ);
+            Arc::new(TisChip::new(hsm_tis::Tis::new(registers, delay, config), place))
+        }
+        HsmPort::I2c { bus, address } => {
+            let registers = hsm_tis::I2cRegisters::new(bus, address);
+            Arc::new(TisChip::new(hsm_tis::Tis::new(registers, delay, config), place))
+        }
+        HsmPort::Kernel { path } => Arc::new(DeviceFile { path, resource_manager: true }),
     })
 }
 

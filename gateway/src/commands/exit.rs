@@ -20,6 +20,8 @@ pub enum Exit {
     Listen = 6,
     /// the ledger contradicts itself or this program does not know its rules: a person must look
     Halted = 7,
+    /// the case was opened: the box stays closed until an operator releases it
+    Tampered = 8,
     /// a mistake of this program
     Internal = 70,
 }

@@ -6,7 +6,7 @@ mod keystore;
 mod value;
 
 use super::{
-    Config, Identity, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
+    BoardConfig, Config, Identity, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
     Node, Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
 };
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
@@ -18,6 +18,7 @@ pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config,
     let mut n = Notes::new(base);
     let node = node(&mut n, layered.node.clone().unwrap_or_default());
     let roles: &[Role] = node.as_ref().map_or(&[], |node| &node.roles);
+    let board = layered.board.clone().map(|raw| board(&mut n, raw));
     let keystore = keystore::keystore(&mut n, layered.keystore.clone().unwrap_or_default());
     let has_bank = written.listen.as_ref().is_some_and(|l| l.bank.is_some());
     let trust = trust(&mut n, layered.trust.clone().unwrap_or_default(), has_bank);
@@ -42,6 +43,10 @@ pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config,
     let all = (|| {
         Some(Config {
             node: node?,
+            board: match board {
+                None => None,
+                Some(checked) => Some(checked?),
+            },
             keystore: keystore?,
             trust: trust?,
             identity: identity?,
@@ -96,6 +101,25 @@ fn node(n: &mut Notes, raw: RawNode) -> Option<Node> {
         );
     }
     Some(Node { id: id?, institution: institution?, region: region?, roles, data_dir: data_dir? })
+}
+
+fn board(n: &mut Notes, raw: RawBoard) -> Option<BoardConfig> {
+    match (raw.name, raw.file) {
+        (Some(name), None) => {
+            let known: Vec<&str> = board_linux::BOARDS.iter().map(|(name, _)| *name).collect();
+            if known.contains(&name.as_str()) {
+                return Some(BoardConfig::BuiltIn(name));
+            }
+            let what = format!("no board `{}` is built in", value::clip(&name));
+            n.problem("board.name", what, format!("use one of: {}", known.join(", ")));
+            None
+        }
+        (None, Some(file)) => n.path("board.file", Some(file)).map(BoardConfig::File),
+        _ => {
+            n.problem("board", "needs either `name` or `file`", "give one of them");
+            None
+        }
+    }
 }
 
 const ROLES: [(&str, Role); 3] =

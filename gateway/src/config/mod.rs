@@ -110,6 +110,8 @@ fn list(problems: &[Problem]) -> String {
 pub struct Config {
     /// who this gateway is
     pub node: Node,
+    /// the board under it; none: no tamper switch, watchdog, lights
+    pub board: Option<BoardConfig>,
     /// where its keys are
     pub keystore: Keystore,
     /// what it believes before it has seen a block
@@ -156,6 +158,15 @@ impl Node {
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
+}
+
+/// `[board]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoardConfig {
+    /// one that this program knows, as `board/revision`
+    BuiltIn(String),
+    /// described by a file
+    File(PathBuf),
 }
 
 /// `[trust]`

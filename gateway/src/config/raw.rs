@@ -10,6 +10,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) node: Option<RawNode>,
+    pub(super) board: Option<RawBoard>,
     pub(super) keystore: Option<RawKeystore>,
     pub(super) trust: Option<RawTrust>,
     pub(super) identity: Option<RawIdentity>,
@@ -31,6 +32,13 @@ pub(super) struct RawNode {
     pub(super) region: Option<String>,
     pub(super) roles: Option<Vec<String>>,
     pub(super) data_dir: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBoard {
+    pub(super) name: Option<String>,
+    pub(super) file: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

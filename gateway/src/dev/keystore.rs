@@ -36,7 +36,7 @@ pub(super) fn make(
         (HsmKind::SpiSim, Some(socket)) => tpm(folder, TpmDevice::SpiSim(reachable(socket)?)),
     };
     let config = Keystore { backend, node_key: "node".to_owned(), account_key: "account".to_owned() };
-    let opened = keystore::init(&config)?;
+    let opened = keystore::init(&config, None)?;
     let node = opened.store.create_key(&config.node_key, KeyPurpose::Node, scheme)?;
     opened.store.create_key(&config.account_key, KeyPurpose::Account, Scheme::Sm2Sm3)?;
     Ok((*node.public_key(), section(&config.backend, opened.pin)))

@@ -11,7 +11,7 @@ use crate::{
     assemble::keystore::{self, OpenKeystore},
     config::{self, Config},
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use gw_proto::Scheme;
 use hsm_api::KeyPurpose;
@@ -115,7 +115,16 @@ fn dispatch(command: HsmCommand, out: &mut dyn Write) -> Result<Exit> {
 }
 
 fn open(config: &Config) -> Result<OpenKeystore> {
-    Ok(keystore::open(&config.keystore)?)
+    Ok(keystore::open(&config.keystore, chip(config)?)?)
+}
+
+/// The board's chip, if the keystore is there.
+fn chip(config: &Config) -> Result<Option<board_api::Hsm>> {
+    if !keystore::needs_board(&config.keystore) {
+        return Ok(None);
+    }
+    let wanted = config.board.as_ref().context("keystore.tpm2.device is \"board\", but there is no [board]")?;
+    Ok(crate::board::open(wanted)?.parts.hsm.ok())
 }
 
 fn list(config: &Config, out: &mut dyn Write) -> Result<()> {
@@ -143,7 +152,7 @@ fn init(config: &Config, scheme: &str, path: &Path, out: &mut dyn Write) -> Resu
         "p256" => Scheme::EcdsaP256Sha256,
         other => anyhow::bail!("--scheme {other}: sm2 or p256"),
     };
-    let opened = keystore::init(&config.keystore)?;
+    let opened = keystore::init(&config.keystore, chip(config)?)?;
     let k = &config.keystore;
     // an account on an SM chain is SM2, whatever the node signs with
     for (name, purpose, scheme) in

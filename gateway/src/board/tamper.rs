@@ -1,0 +1,108 @@
+//! The case was opened: no signature leaves, it is recorded, the program ends with its keys.
+
+use crate::{app::App, commands::Exit};
+use board_api::{
+    BoardError,
+    tamper::{Action, LatchRecord, Settings, TamperInput, TamperSink},
+};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often a switch that reports edges is asked whether to stop, and how long a failed action waits.
+const RETRY: Duration = Duration::from_secs(1);
+/// Failed reads in a row that are forgiven: some hundred milliseconds of a bad contact.
+const MAX_UNREADABLE: u32 = 5;
+/// How long the journal may take: the latch is already on disk.
+const JOURNAL: Duration = Duration::from_secs(2);
+
+/// What watching needs.
+pub struct Watch {
+    /// the switch
+    pub input: TamperInput,
+    /// debounce and poll interval
+    pub timing: (Duration, Duration),
+    /// board and revision
+    pub board: String,
+    /// serial number
+    pub serial: Option<String>,
+}
+
+/// Stops watching when dropped.
+pub struct Watching {
+    _stop: SyncSender<()>,
+}
+
+/// Watches on a thread of its own. `opened` is cancelled once the keys are to be dropped.
+pub fn start(app: &Arc<App>, watch: Watch, opened: CancellationToken) -> std::io::Result<Watching> {
+    let (stop, stopped) = sync_channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    let app = Arc::clone(app);
+    let mut sink = Sink { app: Arc::clone(&app), runtime, opened };
+    let (debounce, poll) = watch.timing;
+    let settings = Settings {
+        debounce,
+        poll,
+        max_unreadable: MAX_UNREADABLE,
+        retry: RETRY,
+        clear_storage_key: false,
+        board: watch.board,
+        serial: watch.serial,
+    };
+    let latch = super::latch(&app.config.node.data_dir);
+    std::thread::Builder::new().name("tamper".into()).spawn(move || {
+        let end = board_api::tamper::watch(watch.input, &settings, &latch, &mut sink, &*app.clock, &stopped);
+        tracing::info!(end = ?end, "the tamper switch is not watched any more");
+    })?;
+    Ok(Watching { _stop: stop })
+}
+
+/// How the program ends after it.
+pub const EXIT: Exit = Exit::Tampered;
+
+struct Sink {
+    app: Arc<App>,
+    runtime: tokio::runtime::Handle,
+    opened: CancellationToken,
+}
+
+impl TamperSink for Sink {
+    fn close_signer(&mut self, why: &str) {
+        self.app.gate.close(why);
+        self.app.signer.close(why);
+        tracing::error!(why, "TAMPER: the signer is closed");
+    }
+
+    fn record(&mut self, record: &LatchRecord) -> Result<(), BoardError> {
+        let failed = |what: String| BoardError::Part {
+            part: "journal".into(),
+            operation: "record the tampering",
+            what,
+        };
+        let data = serde_json::to_value(record).map_err(|e| failed(e.to_string()))?;
+        let note = tokio::time::timeout(JOURNAL, self.app.journal_note("tamper", data));
+        let done = self.runtime.block_on(note).map_err(|_| failed("no answer in time".into()))?;
+        done.map_err(|e| failed(e.detail))
+    }
+
+    /// The program ends without draining: its TLS keys, tickets and connections go with it, answers in flight too.
+    fn zeroize_session_keys(&mut self) -> Result<(), BoardError> {
+        self.opened.cancel();
+        Ok(())
+    }
+
+    /// Never asked for: the settings say so until an image has a sealed data partition.
+    fn clear_storage_key(&mut self) -> Result<(), BoardError> {
+        let what = "this build has no sealed data partition".to_owned();
+        Err(BoardError::Part { part: "storage key".into(), operation: "clear it", what })
+    }
+
+    fn failed(&mut self, action: Action, error: &BoardError) {
+        tracing::error!(action = action.as_str(), error = %error, "tamper response: tried again");
+    }
+}
