@@ -159,13 +159,13 @@ fn distinct(t: &Target<'_>, keys: &[ExistingKey]) -> Outcome {
 }
 
 fn concurrent(t: &Target<'_>, keys: &[ExistingKey]) -> Outcome {
-    let signers = load_all(t, keys)?;
+    let (signers, patience) = (load_all(t, keys)?, t.patience);
     join(8, |n| {
         for i in 0..8u8 {
             // neighbours in time use different keys
             let Some(signer) = signers.get(usize::from(n ^ i) % signers.len()) else { continue };
             let message = [n, i];
-            let signature = retry(t.patience, || sign_message(&**signer, &message))?;
+            let signature = retry(patience, || sign_message(&**signer, &message))?;
             check_signature(signer.public_key(), &message, &signature)?;
         }
         Ok(())

@@ -57,7 +57,9 @@ pub enum Pkcs11Error {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The module is not there or cannot be loaded.
-    #[error("cannot load the PKCS#11 module `{path}` ({reason}); install the vendor's library or correct the path")]
+    #[error(
+        "cannot load the PKCS#11 module `{path}` ({reason}); install the vendor's library or correct the path"
+    )]
     Module {
         /// which
         path: PathBuf,

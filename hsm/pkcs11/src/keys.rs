@@ -87,7 +87,9 @@ impl Keys<'_> {
                 let (name, store) = (hsm_api::backend::clip(name), self.token.to_string());
                 Err(HsmError::NoSuchKey { name, store }.into())
             }
-            _ => Err(self.refused(name, "two private keys carry its label; delete the one that is not in use")),
+            _ => {
+                Err(self.refused(name, "two private keys carry its label; delete the one that is not in use"))
+            }
         }
     }
 
@@ -124,7 +126,8 @@ impl Keys<'_> {
         if !attributes.iter().any(|a| matches!(a, Attribute::EcParams(p) if Some(p) == curve.as_ref())) {
             return Err(self.refused(name, "it is on another curve than its CKA_ID says"));
         }
-        let point = attributes.iter().find_map(|a| if let Attribute::EcPoint(p) = a { point(p) } else { None });
+        let point =
+            attributes.iter().find_map(|a| if let Attribute::EcPoint(p) = a { point(p) } else { None });
         let public = point.map(|point| PublicKey { scheme, point });
         public
             .filter(|key| gw_sm::sig::check_key(key).is_ok())
@@ -138,7 +141,8 @@ impl Keys<'_> {
             let wanted = [AttributeType::Label, AttributeType::Id];
             let attributes = self.session.get_attributes(handle, &wanted).map_err(|e| self.failed(&e))?;
             let ours = attributes.iter().any(|a| matches!(a, Attribute::Id(id) if id.starts_with(&MARK)));
-            let label = attributes.into_iter().find_map(|a| if let Attribute::Label(l) = a { Some(l) } else { None });
+            let label =
+                attributes.into_iter().find_map(|a| if let Attribute::Label(l) = a { Some(l) } else { None });
             let name = label.and_then(|l| String::from_utf8(l).ok()).unwrap_or_default();
             if ours {
                 let found = self.find(&name)?;

@@ -90,7 +90,10 @@ impl Pkcs11Options {
         }
         let Some(sm2) = &self.sm2 else { return Ok(()) };
         if sm2.sign < VENDOR {
-            return wrong(format!("SM2 signing mechanism {:#x} is not a vendor's (0x80000000 or above)", sm2.sign));
+            return wrong(format!(
+                "SM2 signing mechanism {:#x} is not a vendor's (0x80000000 or above)",
+                sm2.sign
+            ));
         }
         if sm2.generate < VENDOR && sm2.generate != EC_KEY_PAIR_GEN {
             return wrong(format!("SM2 key mechanism {:#x} is neither a vendor's nor 0x1040", sm2.generate));

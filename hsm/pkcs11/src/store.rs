@@ -74,9 +74,9 @@ impl Inner {
     fn draw(&self, out: &mut [u8]) -> Result<(), Pkcs11Error> {
         for part in out.chunks_mut(MAX_DRAW) {
             let length = u32::try_from(part.len()).unwrap_or(0);
-            let drawn = self.pool.with(|s| {
-                s.session.generate_random_vec(length).map_err(|e| self.token().failed(&e))
-            })?;
+            let drawn = self
+                .pool
+                .with(|s| s.session.generate_random_vec(length).map_err(|e| self.token().failed(&e)))?;
             if drawn.len() != part.len() {
                 return Err(self.answer("it gives fewer random bytes than asked for"));
             }
@@ -86,7 +86,12 @@ impl Inner {
     }
 
     /// The private half of a key that is known: found once per session, and only if it is still the same.
-    fn sign(&self, s: &mut TokenSession, key: &TokenKey, digest: &[u8; 32]) -> Result<Signature, Pkcs11Error> {
+    fn sign(
+        &self,
+        s: &mut TokenSession,
+        key: &TokenKey,
+        digest: &[u8; 32],
+    ) -> Result<Signature, Pkcs11Error> {
         let handle = match s.handles.get(&key.name) {
             Some(handle) => *handle,
             None => {
@@ -141,12 +146,7 @@ impl Inner {
     }
 
     fn key(self: &Arc<Self>, name: &str, found: &Found) -> TokenKey {
-        TokenKey {
-            inner: self.clone(),
-            name: name.to_owned(),
-            purpose: found.purpose,
-            public: found.public,
-        }
+        TokenKey { inner: self.clone(), name: name.to_owned(), purpose: found.purpose, public: found.public }
     }
 
     fn create(
@@ -226,7 +226,8 @@ impl Inner {
         let token = self.token().name.clone();
         match (scheme, &self.sm2) {
             (Scheme::Sm2Sm3, Some(sm2)) => {
-                let (id, what) = if signs { (sm2.sign, "signs with SM2") } else { (sm2.generate, "makes SM2 keys") };
+                let (id, what) =
+                    if signs { (sm2.sign, "signs with SM2") } else { (sm2.generate, "makes SM2 keys") };
                 Pkcs11Error::NoMechanism { token, id, what }
             }
             _ => unsupported(scheme, &token),

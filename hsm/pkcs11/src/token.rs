@@ -161,7 +161,11 @@ impl Connect for Token {
     fn connect(&self) -> Result<Connection, Pkcs11Error> {
         match self.reach() {
             Err(e @ (Pkcs11Error::NoToken { .. } | Pkcs11Error::Lost { .. })) => {
-                if self.library.restart()? { self.reach() } else { Err(e) }
+                if self.library.restart()? {
+                    self.reach()
+                } else {
+                    Err(e)
+                }
             }
             other => other,
         }

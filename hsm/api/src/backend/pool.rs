@@ -75,20 +75,14 @@ impl<C: Connect> Pool<C> {
     }
 
     /// Calls `work` with a session; a second time, with a new one, if the device was lost in between.
-    pub fn with<T>(
-        &self,
-        work: impl Fn(&mut C::Session) -> Result<T, C::Error>,
-    ) -> Result<T, C::Error> {
+    pub fn with<T>(&self, work: impl Fn(&mut C::Session) -> Result<T, C::Error>) -> Result<T, C::Error> {
         match self.attempt(&work) {
             Err(e) if self.device.is_lost(&e) => self.attempt(&work),
             other => other,
         }
     }
 
-    fn attempt<T>(
-        &self,
-        work: impl Fn(&mut C::Session) -> Result<T, C::Error>,
-    ) -> Result<T, C::Error> {
+    fn attempt<T>(&self, work: impl Fn(&mut C::Session) -> Result<T, C::Error>) -> Result<T, C::Error> {
         let mut lease = self.lease()?;
         let result = match lease.session()? {
             Some(session) => work(session),
@@ -324,7 +318,7 @@ mod tests {
         std::thread::scope(|s| {
             for _ in 0..2 {
                 // neither would return alone
-                s.spawn(|| pool.with(|_| Ok(drop(meet.wait()))).unwrap());
+                s.spawn(|| pool.with(|_| Ok(meet.wait())).map(drop).unwrap());
             }
         });
     }
@@ -376,7 +370,8 @@ mod tests {
                 s.spawn(|| {
                     for i in 0..200 {
                         // sessions of connection n fail once the n-th loss has come
-                        let done = pool.with(|s| if i == 100 && s.number == 0 { Err(Fail::Lost) } else { Ok(()) });
+                        let done =
+                            pool.with(|s| if i == 100 && s.number == 0 { Err(Fail::Lost) } else { Ok(()) });
                         done.unwrap();
                     }
                 });
@@ -389,7 +384,9 @@ mod tests {
     fn a_panic_gives_the_place_back() {
         let device = Device::default();
         let pool = pool(&device, 1, LONG);
-        let broken = std::thread::scope(|s| s.spawn(|| pool.with(|_| -> Result<(), Fail> { panic!("on purpose") })).join());
+        let broken = std::thread::scope(|s| {
+            s.spawn(|| pool.with(|_| -> Result<(), Fail> { panic!("on purpose") })).join()
+        });
         assert!(broken.is_err());
         assert_eq!(pool.with(|_| Ok(1)), Ok(1));
     }
