@@ -160,6 +160,14 @@ pub enum Pkcs11Error {
         /// what is wrong, and what to do
         what: &'static str,
     },
+    /// A key that was in use and is no longer there.
+    #[error("key `{name}` is no longer on {token}; put the right token back, or restart to use a new key")]
+    Gone {
+        /// its name
+        name: String,
+        /// which
+        token: TokenName,
+    },
     /// What any keystore says.
     #[error(transparent)]
     Refused(#[from] HsmError),

@@ -23,8 +23,14 @@
 //! # SM2
 //!
 //! No mechanism for SM2 is in the standard. Vendors define their own: the numbers are configuration
-//! ([`Sm2Mechanisms`]). No token with SM2 was at hand: that part was tried with SoftHSM2 as far as it goes (a
-//! token that lacks the mechanism, a token that signs on another curve), never with a signature.
+//! ([`Sm2Mechanisms`]). No token with SM2 was at hand: that part was tried on SoftHSM2 as far as that goes (a
+//! token without the mechanism, a key that is on another curve), never with a signature.
+//!
+//! # A token that is lost
+//!
+//! The call that notices gives an error that names the token; the next one logs in again. Some modules
+//! remember a token that is gone, or see one that is back only when started anew: where nothing else in the
+//! process uses the module, it is.
 //!
 //! | module | what |
 //! |---|---|

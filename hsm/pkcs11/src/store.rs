@@ -95,7 +95,7 @@ impl Inner {
         let handle = match s.handles.get(&key.name) {
             Some(handle) => *handle,
             None => {
-                let found = self.keys(&s.session).find(&key.name)?;
+                let found = self.keys(&s.session).find(&key.name).map_err(|e| self.gone(&key.name, e))?;
                 if found.public != key.public || found.purpose != key.purpose {
                     let (name, token) = (key.name.clone(), self.token().name.clone());
                     let what = "another key has taken its place on the token; restart to use that";
@@ -106,6 +106,13 @@ impl Inner {
             }
         };
         self.sign_with(&s.session, handle, key.public.scheme, digest)
+    }
+
+    /// A key in use does not vanish: the module shows a token that is not the one it was, or not there.
+    fn gone(&self, name: &str, e: Pkcs11Error) -> Pkcs11Error {
+        let Pkcs11Error::Refused(HsmError::NoSuchKey { .. }) = e else { return e };
+        self.token().start_over();
+        Pkcs11Error::Gone { name: name.to_owned(), token: self.token().name.clone() }
     }
 
     fn sign_with(

@@ -32,6 +32,8 @@ pub(crate) struct Token {
     pin_was_right: AtomicBool,
     /// why the PIN is not tried any more
     pin_trouble: Mutex<Option<PinTrouble>>,
+    /// the module is to be started anew before the next connection
+    start_over: AtomicBool,
 }
 
 /// A token that is logged in to, as long as this session is open: log-in counts for all of the process.
@@ -60,7 +62,13 @@ impl Token {
             login_after_wrong_pin: options.login_after_wrong_pin,
             pin_was_right: AtomicBool::new(false),
             pin_trouble: Mutex::new(None),
+            start_over: AtomicBool::new(false),
         })
+    }
+
+    /// What the module shows is not to be trusted: it may remember a token that is gone.
+    pub(crate) fn start_over(&self) {
+        self.start_over.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self, error: &Error) -> Pkcs11Error {
@@ -159,6 +167,9 @@ impl Connect for Token {
     type Error = Pkcs11Error;
 
     fn connect(&self) -> Result<Connection, Pkcs11Error> {
+        if self.start_over.swap(false, Ordering::Relaxed) {
+            self.library.restart()?;
+        }
         match self.reach() {
             Err(e @ (Pkcs11Error::NoToken { .. } | Pkcs11Error::Lost { .. })) => {
                 if self.library.restart()? {
@@ -177,7 +188,7 @@ impl Connect for Token {
     }
 
     fn is_lost(&self, error: &Pkcs11Error) -> bool {
-        matches!(error, Pkcs11Error::Lost { .. })
+        matches!(error, Pkcs11Error::Lost { .. } | Pkcs11Error::Gone { .. })
     }
 
     fn busy(&self) -> Pkcs11Error {

@@ -99,6 +99,12 @@ impl Place {
         command.arg("--module").arg(module()).args(["--token-label", LABEL, "--login", "--pin", pin]);
         command.args(arguments).output().expect("pkcs11-tool is not installed: apt install opensc")
     }
+    /// What OpenSC says of the token, not logged in.
+    pub(crate) fn token_flags(&self) -> String {
+        let mut command = self.command("pkcs11-tool");
+        command.arg("--module").arg(module()).arg("--list-token-slots");
+        ok(&command.output().expect("pkcs11-tool is not installed: apt install opensc"))
+    }
     /// The token is unplugged, and plugged in again.
     pub(crate) fn unplug(&self) {
         std::fs::rename(self.tokens(), self.folder.join("unplugged")).unwrap();
