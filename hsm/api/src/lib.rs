@@ -6,12 +6,14 @@
 //! | module | what |
 //! |---|---|
 //! | this one | [`KeyStore`], [`Signer`], [`Entropy`], [`HsmError`] |
+//! | [`backend`] | what backends share: names, secret files, pools of sessions |
 //! | [`Gate`] | before all signers: once closed, no signature leaves |
 //! | [`attest`] | [`Attestor`](attest::Attestor): quotes, certified keys, credentials; only a TPM has it |
 //! | [`seal`] | [`Sealer`](seal::Sealer): secrets bound to the platform's state, a counter against rollback |
 //! | [`selftest`] | known answers that every keystore tries when it is opened |
 
 pub mod attest;
+pub mod backend;
 mod entropy;
 mod gate;
 pub mod seal;
@@ -106,6 +108,16 @@ pub enum HsmError {
         /// the keystore
         store: String,
     },
+    /// The store cannot make that key itself.
+    #[error("{store} cannot make a key named `{name}`: {remedy}")]
+    CannotMake {
+        /// the name
+        name: String,
+        /// the keystore
+        store: String,
+        /// who can, and how
+        remedy: String,
+    },
     /// The queue to the device is full.
     #[error("the signing device is busy")]
     Busy,
@@ -133,6 +145,7 @@ impl HsmError {
             | Self::BadName
             | Self::Unsupported { .. }
             | Self::NotPossible { .. }
+            | Self::CannotMake { .. }
             | Self::Cancelled => Blame::Caller,
             Self::Busy | Self::Closed(_) | Self::Lost(_) | Self::Device(_) => Blame::Device,
         }
