@@ -1,6 +1,6 @@
 //! The keystore that the configuration names: made once, opened at each start.
 
-use crate::config::keystore::{self, Backend, Keystore, TpmDevice};
+use crate::config::keystore::{self, Backend, Keystore, Pkcs11Token, TpmDevice};
 use board_api::{Hsm, HsmPort};
 use gw_proto::Scheme;
 use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
@@ -13,8 +13,7 @@ use hsm_tpm2::{
         tis::TisChip,
     },
 };
-use std::{io::Read as _, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
-use zeroize::Zeroizing;
+use std::{path::Path, sync::Arc};
 
 /// Why there is no keystore. The text holds the whole chain.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +44,8 @@ pub fn open(config: &Keystore, chip: Option<Hsm>) -> Result<OpenKeystore, Keysto
     match &config.backend {
         Backend::Development { path, passphrase_file } => open_development(path, passphrase_file),
         Backend::Tpm2(c) => Ok(with_tpm(Tpm2KeyStore::open(tpm_options(c, chip)?).map_err(failed)?)),
-        Backend::Pkcs11(_) | Backend::Sdf(_) => unreachable_yet(config),
+        Backend::Pkcs11(c) => open_pkcs11(c),
+        Backend::Sdf(c) => open_sdf(c),
     }
 }
 
@@ -108,7 +108,8 @@ fn transport(device: &TpmDevice, chip: Option<Hsm>) -> Result<Arc<dyn Connect>, 
 }
 
 /// For counting time only: the board's description has set the real speed.
-const BUS_HZ: u32 = 10_000_000;
+const SPI_HZ: u32 = 10_000_000;
+const I2C_HZ: u32 = 400_000;
 
 /// The board's chip over our own driver, after a reset where it has a line for that.
 fn board_chip(chip: Hsm) -> Result<Arc<dyn Connect>, KeystoreError> {
@@ -120,32 +121,48 @@ fn board_chip(chip: Hsm) -> Result<Arc<dyn Connect>, KeystoreError> {
     let config = hsm_tis::Config { vendor: chip.map(|c| c.vendor), ..hsm_tis::Config::default() };
     Ok(match port {
         HsmPort::Spi { bus, cs } => {
-            let registers = hsm_tis::SpiRegisters::new(bus, cs, BUS_HZ);
+            let registers = hsm_tis::SpiRegisters::new(bus, cs, SPI_HZ);
             Arc::new(TisChip::new(hsm_tis::Tis::new(registers, delay, config), place))
         }
         HsmPort::I2c { bus, address } => {
-            let registers = hsm_tis::I2cRegisters::new(bus, address);
+            let registers = hsm_tis::I2cRegisters::new(bus, address, I2C_HZ);
             Arc::new(TisChip::new(hsm_tis::Tis::new(registers, delay, config), place))
         }
         HsmPort::Kernel { path } => Arc::new(DeviceFile { path, resource_manager: true }),
     })
 }
 
-/// The first line of a private file, at most 32 bytes.
+/// An authorization value, from the first line of a private file.
 fn secret(path: &Path) -> Result<Secret, KeystoreError> {
-    let io = |e: std::io::Error| KeystoreError(format!("{}: {e}", path.display()));
-    let file = std::fs::File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let path = path.display();
-        return Err(KeystoreError(format!("{path} is open to other users (mode {mode:o}); chmod go-rwx it")));
-    }
-    // capacity in advance: a growing buffer would leave copies behind
-    let mut bytes = Zeroizing::new(Vec::with_capacity(128));
-    file.take(100).read_to_end(&mut bytes).map_err(io)?;
-    let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(bytes.len());
-    bytes.truncate(end);
-    Secret::new(bytes).map_err(failed)
+    let line = hsm_api::backend::read_secret_line(path).map_err(failed)?;
+    Secret::new(zeroize::Zeroizing::new(line.as_bytes().to_vec())).map_err(failed)
+}
+
+fn open_pkcs11(c: &keystore::Pkcs11) -> Result<OpenKeystore, KeystoreError> {
+    use hsm_pkcs11::{Pkcs11KeyStore, Pkcs11Options, Sm2Mechanisms, TokenName};
+    let token = match &c.token {
+        Pkcs11Token::Label(label) => TokenName::Label(label.clone()),
+        Pkcs11Token::Serial(serial) => TokenName::Serial(serial.clone()),
+    };
+    let mut options = Pkcs11Options::new(c.module.clone(), token, c.pin_file.clone());
+    options.login_after_wrong_pin = c.login_after_wrong_pin;
+    options.sm2 = c.sm2.map(|m| Sm2Mechanisms::new(m.sign, m.generate));
+    let store = Arc::new(Pkcs11KeyStore::open(&options).map_err(failed)?);
+    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store })
+}
+
+fn open_sdf(c: &keystore::Sdf) -> Result<OpenKeystore, KeystoreError> {
+    use hsm_sdf::{Layout, SdfKey, SdfKeyStore, SdfOptions};
+    let keys = c.keys.iter().map(|k| SdfKey {
+        name: k.name.clone(),
+        purpose: k.purpose,
+        index: k.index,
+        password_file: k.password_file.clone(),
+    });
+    let mut options = SdfOptions::new(c.library.clone(), keys.collect());
+    options.layout = c.layout.map(|bytes| if bytes == 64 { Layout::Wide } else { Layout::Narrow });
+    let store = Arc::new(SdfKeyStore::open(&options).map_err(failed)?);
+    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store })
 }
 
 #[cfg(feature = "dev")]
@@ -179,7 +196,6 @@ fn create_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystor
 #[cfg(feature = "dev")]
 fn spi_sim(socket: &Path) -> Result<Arc<dyn Connect>, KeystoreError> {
     use hsm_tis_model::{Endpoint, Model, ModelConfig};
-    const SPI_HZ: u32 = 10_000_000;
     /// what a command takes, modelled
     const COMMAND_US: u64 = 600;
     let chip = hsm_tis_model::Swtpm::connect(&Endpoint::Unix(socket.to_owned()), None, COMMAND_US);

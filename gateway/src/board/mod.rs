@@ -65,7 +65,7 @@ pub fn refuse_latched(data: &Path) -> Result<(), BoardStartError> {
         Latch::Open => Ok(()),
         Latch::Closed(record) => {
             let (why, at) = (record.cause.as_str(), record.at);
-            Err(BoardStartError::Latched(format!("{why} at {at} (board {})", record.board)))
+            Err(BoardStartError::Latched(format!("{why} at {} ms since 1970 (board {})", at.0, record.board)))
         }
         Latch::Unreadable(what) => {
             Err(BoardStartError::Latched(format!("the tamper latch is unreadable ({what})")))

@@ -22,6 +22,7 @@ use gw_source::{
     Catalogue,
     generate::{self, DatabaseSpec},
 };
+use hsm_api::{Entropy as _, OsEntropy};
 use std::path::{Path, PathBuf};
 
 /// What to make.
