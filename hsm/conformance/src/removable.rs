@@ -55,7 +55,7 @@ fn is_device(e: &HsmError) -> Outcome {
 
 fn lost(t: &Removable<'_>) -> Outcome {
     let name = format!("{}-lost", t.prefix);
-    let signer = t.store.create_key(&name, KeyPurpose::Node, t.scheme).map_err(|e| text(&e))?;
+    let signer = retry(t.patience, || t.store.create_key(&name, KeyPurpose::Node, t.scheme))?;
     sign_message(&*signer, b"before").map_err(|e| text(&e))?;
     for round in 0..3u8 {
         (t.lose)();
@@ -86,7 +86,7 @@ fn half_made(t: &Removable<'_>) -> Outcome {
 
 fn closed(t: &Removable<'_>) -> Outcome {
     let name = format!("{}-closed", t.prefix);
-    let signer = t.store.create_key(&name, KeyPurpose::Node, t.scheme).map_err(|e| text(&e))?;
+    let signer = retry(t.patience, || t.store.create_key(&name, KeyPurpose::Node, t.scheme))?;
     sign_message(&*signer, b"open").map_err(|e| text(&e))?;
     (t.close)();
     for round in 0..2 {

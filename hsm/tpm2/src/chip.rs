@@ -180,7 +180,7 @@ fn named(e: TpmError, command: &Command, budget: Duration) -> TpmError {
 }
 
 /// Waits without anything to wait for: the chip tells nobody when it is ready.
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let (_keep, nothing) = mpsc::channel::<()>();
     // an error either way: the time is over
     let _over = nothing.recv_timeout(time);

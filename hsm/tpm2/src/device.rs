@@ -146,19 +146,17 @@ impl Device {
         self.refuse_if_closed()?;
         let mut state = lock(&self.state);
         let mut result = self.attempt(&mut state, &mut work);
-        match &result {
-            Err(e) if e.is_stale() => {
-                state.open = None;
-                result = self.attempt(&mut state, &mut work);
-            }
-            Err(e) if rc::is_memory(e) => {
-                if let Some(open) = &mut state.open {
-                    open.flush_keys();
-                    open.chip.drop_sessions();
-                }
-                result = self.attempt(&mut state, &mut work);
-            }
-            _ => {}
+        if result.as_ref().is_err_and(rc::is_memory)
+            && let Some(open) = &mut state.open
+        {
+            open.flush_keys();
+            open.chip.drop_sessions();
+            result = self.attempt(&mut state, &mut work);
+        }
+        // a new connection also sweeps out what nobody knows of: handles whose numbers were lost on the bus
+        if result.as_ref().is_err_and(|e| e.is_stale() || rc::is_memory(e)) {
+            state.open = None;
+            result = self.attempt(&mut state, &mut work);
         }
         if let Err(e) = &mut result {
             self.after_failure(&mut state, e);
@@ -186,10 +184,12 @@ impl Device {
         {
             *wait = info.wait();
         }
-        // the next connection sweeps out what fills the chip
         if e.breaks_link() || e.is_stale() || rc::is_memory(e) {
             state.open = None;
             *lock(&self.canceller) = None;
+        } else if let Some(open) = &mut state.open {
+            // no HMAC covers the handle in an answer to Load: a changed one shows when it is used
+            open.flush_keys();
         }
     }
 

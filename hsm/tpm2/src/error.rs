@@ -23,6 +23,14 @@ pub enum TpmError {
         /// what was seen
         what: String,
     },
+    /// The bus or the chip's interface failed.
+    #[error("the TPM at {place} cannot be used; the next call starts its interface anew, no key is lost")]
+    Bus {
+        /// the board's name for it
+        place: String,
+        /// step and cause
+        source: hsm_tis::Error,
+    },
     /// No answer in time.
     #[error("the TPM gave no answer to {command} within {budget:?}; the next call connects again")]
     TimedOut {
@@ -227,7 +235,11 @@ impl TpmError {
     pub(crate) fn breaks_link(&self) -> bool {
         matches!(
             self,
-            Self::Lost { .. } | Self::TimedOut { .. } | Self::Connect { .. } | Self::Malformed { .. }
+            Self::Lost { .. }
+                | Self::Bus { .. }
+                | Self::TimedOut { .. }
+                | Self::Connect { .. }
+                | Self::Malformed { .. }
         )
     }
     pub(crate) fn malformed(command: TpmCc, what: impl Into<String>) -> Self {
@@ -242,7 +254,10 @@ impl From<TpmError> for HsmError {
             TpmError::Queue | TpmError::StillBusy { .. } | TpmError::Locked { .. } => Self::Busy,
             TpmError::Closed(what) => Self::Closed(what),
             TpmError::Host(inner) => inner,
-            TpmError::Lost { .. } | TpmError::TimedOut { .. } | TpmError::Connect { .. } => Self::Lost(text),
+            TpmError::Lost { .. }
+            | TpmError::Bus { .. }
+            | TpmError::TimedOut { .. }
+            | TpmError::Connect { .. } => Self::Lost(text),
             TpmError::Cancelled { .. } => Self::Cancelled,
             _ => Self::Device(text),
         }

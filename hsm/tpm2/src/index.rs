@@ -4,7 +4,7 @@
 //! own public area carries name, purpose and scheme (see [`crate::template::label`]), and the chip checks the
 //! public area. What a writer of the file can do is to take keys away, or to bring old ones back.
 
-use crate::{commands::keys::Blob, error::TpmError, template};
+use crate::{chip, commands::keys::Blob, error::TpmError, template};
 use gw_proto::{B64, PublicKey, Scheme};
 use hsm_api::KeyPurpose;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 const FORMAT: &str = "xinguan index of tpm keys";
@@ -144,15 +145,24 @@ fn put(path: &Path, text: &[u8]) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// How long another writer is waited for: he writes one small file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Keeps other processes from writing until it is dropped.
 pub(crate) fn lock(path: &Path) -> Result<File, TpmError> {
     let lock = beside(path, ".lock");
     let io = |source| TpmError::Io { operation: "lock", path: lock.clone(), source };
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&lock).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TpmError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                chip::pause(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => return Err(TpmError::Locked { path: path.to_owned() }),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Response codes (TPM 2.0 part 2, 6.6) as errors with a remedy.
 
 use crate::error::TpmError;
-use tpm2_protocol::data::{TpmCc, TpmRc, TpmRcBase};
+use tpm2_protocol::data::{TpmCc, TpmRc, TpmRcBase, TpmRcIndex};
 
 /// What a response code asks of the sender.
 pub(crate) enum Verdict {
@@ -86,10 +86,16 @@ fn failure(command: &'static str, code: u32, rc: TpmRc) -> TpmError {
         B::Hierarchy => TpmError::Disabled { command },
         B::Canceled => TpmError::Cancelled { command },
         B::Initialize | B::Handle => TpmError::Stale { command },
+        // a handle or session of a right kind that is not there
+        B::Value if names_handle(rc) => TpmError::Stale { command },
         B::ReferenceH0 | B::ReferenceH1 | B::ReferenceH2 => TpmError::Stale { command },
         B::ReferenceS0 | B::ReferenceS1 | B::ReferenceS2 => TpmError::Stale { command },
         _ => TpmError::Code { command, code, text: rc.to_string() },
     }
+}
+
+fn names_handle(rc: TpmRc) -> bool {
+    matches!(rc, TpmRc::Fmt1(f) if matches!(f.index, Some(TpmRcIndex::Handle(_) | TpmRcIndex::Session(_))))
 }
 
 /// Whether the chip has no room for another object or session.
@@ -122,6 +128,9 @@ mod tests {
             (0x910, "reset"),
             (0x918, "reset"),
             (0x18b, "reset"),
+            (0x184, "reset"),
+            (0x984, "reset"),
+            (0x1c4, "TPM_RC_VALUE"),
             (0x185, "hierarchy"),
             (0x909, "cancelled"),
             (0x1d5, "TPM_RC_SIZE"),

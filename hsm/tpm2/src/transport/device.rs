@@ -73,3 +73,35 @@ impl Transport for Device {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A pipe opened for reading and writing gives back what is written, in one piece, and nothing before.
+    #[test]
+    fn it_writes_waits_and_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tpm");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let device = DeviceFile { path: path.clone(), resource_manager: true };
+        assert!(device.is_shared());
+        let mut way = device.connect(Duration::from_secs(1)).unwrap();
+        let mut response = [0; 64];
+        let length = way.transmit(b"command", &mut response, Duration::from_secs(10)).unwrap();
+        assert_eq!(&response[..length], b"command");
+        let silent = Device { file: File::open("/dev/null").unwrap(), place: "null".into() };
+        silent.wait(Duration::from_millis(10)).unwrap();
+        let pipe = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let e = Device { file: pipe, place: "pipe".into() }.wait(Duration::from_millis(10)).unwrap_err();
+        assert!(matches!(e, TpmError::TimedOut { .. }), "{e}");
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_named() {
+        let device = DeviceFile { path: "/dev/no-such-tpm".into(), resource_manager: true };
+        let e = device.connect(Duration::from_secs(1)).err().unwrap();
+        assert!(e.to_string().contains("/dev/no-such-tpm"), "{e}");
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod swtpm;
+pub mod tis;
 
 use crate::error::TpmError;
 use std::{sync::Arc, time::Duration};

@@ -11,7 +11,6 @@ use hsm_tpm2::{
     },
 };
 use std::{
-    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -64,7 +63,7 @@ impl Simulator {
             .spawn()
             .expect("swtpm does not start: apt-get install swtpm");
         *self.child.lock().unwrap() = Some(child);
-        until(|| UnixStream::connect(&control).is_ok(), "swtpm listens");
+        until(|| listens(&socket) && listens(&control), "swtpm listens");
     }
 
     /// Cuts the power.
@@ -108,6 +107,13 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         self.power_off();
     }
+}
+
+/// Whether somebody accepts connections there (flag SO_ACCEPTCON); asking by connecting would be a client.
+fn listens(socket: &std::path::Path) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let path = socket.display().to_string();
+    sockets.lines().any(|l| l.ends_with(&path) && l.split_whitespace().nth(3) == Some("00010000"))
 }
 
 /// Runs a program of others in a folder; its output, if it succeeded.
