@@ -1,7 +1,7 @@
 //! A TPM's TIS registers on the wire, in front of any command processor, with faults.
 //!
 //! The other side of [`hsm_tis`]: bytes on SPI or I2C in, registers and the FIFO state machine of the PTP
-//! inside, a [`Processor`] behind it that executes commands ([`Swtpm`] by its socket, [`Sealed`] for tests). Time is
+//! inside, a [`Processor`] behind it that executes commands ([`Swtpm`] by its sockets, [`Sealed`] for tests). Time is
 //! the model's own: [`ModelDelay`] advances it, as does each byte on the bus, so seconds of timeouts cost nothing.
 //!
 //! ```
@@ -44,4 +44,4 @@ pub use processor::{Executed, Processor};
 pub use rng::Rng;
 pub use sealed::{Judgement, Sealed, SealedCommand};
 pub use spi::{ModelCs, ModelSpi};
-pub use swtpm::{Swtpm, SwtpmError};
+pub use swtpm::{Endpoint, Swtpm, SwtpmError};

@@ -204,10 +204,10 @@ fn operate<B: RegisterBus>(
     }))
 }
 
-/// Step and cause without their values: `Send: Bus(WaitStates`.
+/// Step and cause without their values: `Send: Bus WaitStates`.
 fn name_of(e: &Error) -> String {
-    let cause = format!("{:?}", e.cause);
-    let name = cause.split([' ', '{']).next().unwrap_or_default();
+    let cause = format!("{:?}", e.cause).replace('(', " ");
+    let name = cause.split(" {").next().unwrap_or_default();
     format!("{:?}: {}", e.step, name.trim_end_matches(')'))
 }
 

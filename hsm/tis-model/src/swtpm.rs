@@ -1,9 +1,12 @@
-//! A real TPM 2.0 in software behind the registers: swtpm, by its TCP socket.
+//! A real TPM 2.0 in software behind the registers: swtpm, by its sockets.
 
 use crate::processor::{Executed, Processor, code_only};
 use std::{
+    fmt,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -17,24 +20,70 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// `CMD_INIT` of swtpm's control channel, without flags: power off and on.
 const CMD_INIT: [u8; 8] = [0, 0, 0, 2, 0, 0, 0, 0];
 
+/// Where one of swtpm's channels is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `type=tcp,port=…`
+    Tcp(SocketAddr),
+    /// `type=unixio,path=…`
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+impl Endpoint {
+    fn dial(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, CONNECT)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_write_timeout(Some(TIMEOUT))?;
+                Ok(Box::new(stream))
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_write_timeout(Some(TIMEOUT))?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
 /// swtpm cannot be reached.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot connect to swtpm at {address}; start it: swtpm socket --tpm2 --server type=tcp,port=… --flags not-need-init,startup-clear"
+    "cannot connect to swtpm at {at}; start it: swtpm socket --tpm2 --server … --ctrl … --flags not-need-init,startup-clear"
 )]
 pub struct SwtpmError {
     /// where it should be
-    pub address: SocketAddr,
+    pub at: Endpoint,
     /// what the system says
     pub source: io::Error,
 }
 
 /// swtpm's command channel, and, if given, its control channel.
-#[derive(Debug)]
 pub struct Swtpm {
-    commands: TcpStream,
-    control: Option<SocketAddr>,
+    commands: Box<dyn Stream>,
+    control: Option<Endpoint>,
     us: u64,
+}
+
+impl fmt::Debug for Swtpm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Swtpm").field("control", &self.control).field("us", &self.us).finish_non_exhaustive()
+    }
 }
 
 impl Swtpm {
@@ -43,9 +92,8 @@ impl Swtpm {
     ///
     /// # Errors
     /// [`SwtpmError`]
-    pub fn connect(commands: SocketAddr, control: Option<SocketAddr>, us: u64) -> Result<Self, SwtpmError> {
-        let failed = |source| SwtpmError { address: commands, source };
-        let stream = dial(commands).map_err(failed)?;
+    pub fn connect(commands: &Endpoint, control: Option<Endpoint>, us: u64) -> Result<Self, SwtpmError> {
+        let stream = commands.dial().map_err(|source| SwtpmError { at: commands.clone(), source })?;
         Ok(Self { commands: stream, control, us })
     }
 
@@ -64,16 +112,8 @@ impl Swtpm {
     }
 }
 
-fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, CONNECT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    Ok(stream)
-}
-
-fn power_cycle(control: SocketAddr) -> io::Result<()> {
-    let mut stream = dial(control)?;
+fn power_cycle(control: &Endpoint) -> io::Result<()> {
+    let mut stream = control.dial()?;
     stream.write_all(&CMD_INIT)?;
     let mut result = [0; 4];
     stream.read_exact(&mut result)?;
@@ -89,7 +129,7 @@ impl Processor for Swtpm {
 
     /// If that fails, swtpm goes on as it was: the next command tells.
     fn reset(&mut self) {
-        if let Some(control) = self.control {
+        if let Some(control) = &self.control {
             let _ = power_cycle(control);
         }
     }

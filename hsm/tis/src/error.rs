@@ -49,13 +49,6 @@ pub enum Cause {
         /// as read
         found: u16,
     },
-    /// Another chip than at the beginning answers.
-    ChipChanged {
-        /// `TPM_DID_VID` then
-        opened: u32,
-        /// and now
-        found: u32,
-    },
     /// `TPM_ACCESS` did not become valid within `TIMEOUT_D`.
     AccessNotValid {
         /// as read last
@@ -244,12 +237,6 @@ impl fmt::Display for Cause {
                 write!(
                     f,
                     "the chip is of vendor {found:#06x}, but {expected:#06x} is pinned; put the right chip in, or pin this one"
-                )
-            }
-            Self::ChipChanged { opened, found } => {
-                write!(
-                    f,
-                    "TPM_DID_VID was {opened:#010x} and is {found:#010x}; another chip answers, or the bus is disturbed"
                 )
             }
             Self::AccessNotValid { access } => {

@@ -35,8 +35,8 @@
 //! # What can go wrong, and what is noticed
 //! Each failure is an [`Error`]: the [`Step`] it happened in and a named [`Cause`].
 //! [`Error::may_have_run`] says if the chip may have executed the command. After an error the next operation
-//! starts clean: it aborts what the chip is doing, sets the bus up anew, checks that the same chip answers,
-//! gives up all localities and asks for its own again.
+//! starts clean: it aborts what the chip is doing, sets the bus up anew, checks who answers, gives up all
+//! localities and asks for its own again. (All: the driver takes the chip to be its own.)
 //!
 //! **SPI carries no checksum.** A flipped bit in the data of a command or a response, or in the wait states
 //! before such data, cannot be seen here: the result is a wrong command or response of the right length. What

@@ -20,26 +20,23 @@ impl<B: RegisterBus, D: DelayNs> Tis<B, D> {
         Ok(identity)
     }
 
-    /// Who answers: someone, of the pinned vendor, the same as before.
+    /// Who answers: someone, of the pinned vendor. Read anew each time: the first may have been misread.
     fn identify(&mut self) -> Result<Identity, Cause> {
-        let did_vid = self.word(Register::DidVid)?;
-        if did_vid == 0 || did_vid == u32::MAX {
-            return Err(Cause::NoChip { did_vid });
-        }
+        let did_vid = self.someone()?;
         let [v0, v1, d0, d1] = did_vid.to_le_bytes();
         let (vendor, device) = (u16::from_le_bytes([v0, v1]), u16::from_le_bytes([d0, d1]));
         if let Some(expected) = self.config.vendor.filter(|v| *v != vendor) {
             return Err(Cause::WrongVendor { expected, found: vendor });
         }
-        if let Some(known) = self.identity {
-            let opened = u32::from(known.device) << 16 | u32::from(known.vendor);
-            let same = opened == did_vid;
-            return if same { Ok(known) } else { Err(Cause::ChipChanged { opened, found: did_vid }) };
-        }
         let mut revision = [0];
         self.read(self.config.locality, Register::Rid, &mut revision)?;
         let capability = self.word(Register::InterfaceCapability)?;
         Ok(Identity { vendor, device, revision: revision[0], capability })
+    }
+
+    fn someone(&mut self) -> Result<u32, Cause> {
+        let did_vid = self.word(Register::DidVid)?;
+        if did_vid == 0 || did_vid == u32::MAX { Err(Cause::NoChip { did_vid }) } else { Ok(did_vid) }
     }
 
     fn word(&mut self, register: Register) -> Result<u32, Cause> {
@@ -48,7 +45,7 @@ impl<B: RegisterBus, D: DelayNs> Tis<B, D> {
         Ok(u32::from_le_bytes(raw))
     }
 
-    /// After a reset `TPM_ACCESS` needs up to `TIMEOUT_D`.
+    /// After a reset `TPM_ACCESS` needs up to `TIMEOUT_D`. Without a chip it never becomes valid.
     fn access_valid(&mut self) -> Result<(), Cause> {
         let until = self.until(self.config.timeouts.d_us);
         let mut pause = self.config.poll.first_us;
@@ -57,7 +54,10 @@ impl<B: RegisterBus, D: DelayNs> Tis<B, D> {
             if access & access::VALID != 0 && access & access::READ_ZERO == 0 {
                 return Ok(());
             }
-            self.pause(&mut pause, until).map_err(|()| Cause::AccessNotValid { access })?;
+            if self.pause(&mut pause, until).is_err() {
+                self.someone()?;
+                return Err(Cause::AccessNotValid { access });
+            }
         }
     }
 

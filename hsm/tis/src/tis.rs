@@ -17,7 +17,7 @@ pub struct Tis<B, D> {
     pub(crate) bus: B,
     pub(crate) clock: Clock<D>,
     pub(crate) config: Config,
-    /// Who answered first; later on the same must.
+    /// Who answered when the interface was opened last.
     pub(crate) identity: Option<Identity>,
     /// The locality is ours and nothing has failed since.
     clean: bool,
@@ -129,7 +129,7 @@ impl<B: RegisterBus, D: DelayNs> Tis<B, D> {
         u64::from(budget_us) + self.config.timeouts.overhead_us() + last
     }
 
-    /// What [`Self::open`] found; `None` before.
+    /// Who answered when the interface was opened last, by [`Self::open`] or after an error; `None` before.
     pub const fn identity(&self) -> Option<Identity> {
         self.identity
     }

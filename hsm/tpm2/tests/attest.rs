@@ -250,3 +250,41 @@ fn a_credential_is_activated_by_the_certified_chip_and_no_other() {
     let e = theirs.attestor("ak").unwrap().activate_credential(&credential).unwrap_err();
     assert!(e.to_string().contains("without a certificate"), "{e}");
 }
+
+/// A chip with a certificate where most have theirs (P-256): there the endorsement key is used by its policy.
+#[test]
+fn a_p256_endorsement_key_is_used_by_its_policy() {
+    let chip = Simulator::start();
+    let store = chip.init();
+    store.create_key("ak", KeyPurpose::Attestation, Scheme::Sm2Sm3).unwrap();
+    store.disconnect().unwrap();
+    // what stands in the index is padded, as some manufacturers do
+    let der = [&[0x30, 0x82, 0, 200][..], &[7; 200]].concat();
+    std::fs::write(chip.path("ek.der"), [&der[..], &[0xff; 96]].concat()).unwrap();
+    for args in [
+        ["tpm2_nvdefine", "0x1c0000a", "-s", "300", "-a", "authread|authwrite|no_da"].as_slice(),
+        &["tpm2_nvwrite", "0x1c0000a", "-i", "ek.der"],
+    ] {
+        let out = chip.tool(args[0], &args[1..]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+    let attestor = store.attestor("ak").unwrap();
+    assert_eq!(attestor.endorsement_certificate().unwrap(), der);
+    let area = attestor.endorsement_key().unwrap();
+    // tpm2-tools make the same key from the same seed
+    store.disconnect().unwrap();
+    let made = chip.tool("tpm2_createek", &["-G", "ecc", "-c", "ek.ctx", "-u", "ek.pub"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(std::fs::read(chip.path("ek.pub")).unwrap()[2..], area);
+    let secret = [0x77; 20];
+    let name = attestor.attestation_key().name;
+    let credential = store
+        .with_chip(|chip, _| {
+            let key = commands::keys::load_external(chip, &area)?;
+            let made = commands::attest::make_credential(chip, &key.entity, &secret, &name);
+            commands::flush(chip, key.entity.handle)?;
+            made
+        })
+        .unwrap();
+    assert_eq!(*attestor.activate_credential(&credential).unwrap(), secret);
+}

@@ -321,3 +321,52 @@ fn silence_ends_with_the_budget() {
     silent.store(false, Ordering::SeqCst);
     store.read_pcrs(&[0]).unwrap();
 }
+
+/// The self test of the chip fails: the keystore does not open, and says what the chip says.
+#[test]
+fn a_failing_chip_stays_closed() {
+    let chip = Simulator::start();
+    let store = chip.init();
+    store.create_key("node", KeyPurpose::Node, Scheme::Sm2Sm3).unwrap();
+    store.disconnect().unwrap();
+    let broken = Arc::new(AtomicBool::new(true));
+    let b = broken.clone();
+    let way = Tapped::new(chip.swtpm(), move |command, pass| {
+        let failing = b.load(Ordering::SeqCst);
+        match command.get(6..10) {
+            // SelfTest: TPM_RC_FAILURE; GetTestResult: two bytes and a code
+            Some([0, 0, 1, 0x43]) if failing => Ok(vec![0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1]),
+            Some([0, 0, 1, 0x7c]) if failing => {
+                Ok(vec![0x80, 1, 0, 0, 0, 18, 0, 0, 0, 0, 0, 2, 0xab, 0xcd, 0, 0, 1, 1])
+            }
+            _ => pass(command),
+        }
+    });
+    let options = chip.options_over(Arc::new(way));
+    let e = Tpm2KeyStore::open(options.clone()).unwrap_err();
+    assert!(e.to_string().contains("data abcd") && e.to_string().contains("power-cycle"), "{e}");
+    broken.store(false, Ordering::SeqCst);
+    let store = Tpm2KeyStore::open(options).unwrap();
+    let key = store.load_key("node", KeyPurpose::Node).unwrap();
+    sign_message(&*key, b"m").unwrap();
+    // one that fails while it is open closes, and stays closed
+    broken.store(true, Ordering::SeqCst);
+    assert!(matches!(store.self_test(), Err(TpmError::FailureMode { .. })));
+    broken.store(false, Ordering::SeqCst);
+    assert!(matches!(sign_message(&*key, b"m"), Err(HsmError::Closed(_))));
+}
+
+/// A random source that repeats closes the keystore; salts and nonces would repeat too.
+#[test]
+fn a_stuck_random_source_stays_closed() {
+    struct Stuck;
+    impl hsm_api::Entropy for Stuck {
+        fn fill(&self, out: &mut [u8]) -> Result<(), HsmError> {
+            out.fill(3);
+            Ok(())
+        }
+    }
+    let chip = Simulator::start();
+    let e = Tpm2KeyStore::init(Options { entropy: Arc::new(Stuck), ..chip.options() }).unwrap_err();
+    assert!(matches!(e, TpmError::Closed(_)) && !chip.path("keys.json").exists(), "{e}");
+}
