@@ -148,7 +148,10 @@ impl Token {
             },
             Err(e) => return Err(self.failed(&e)),
         };
-        *self.pin_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        // nothing else costs a try
+        if trouble == PinTrouble::Refused {
+            *self.pin_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
         Err(self.pin(trouble))
     }
 

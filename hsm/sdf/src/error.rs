@@ -19,7 +19,9 @@ pub enum SdfError {
     #[error(transparent)]
     Library(FfiError),
     /// The device is gone, was reset, or the way to it is down.
-    #[error("{device} is lost ({call}: {code}); check its power, cable and driver: it is used again when it is back")]
+    #[error(
+        "{device} is lost ({call}: {code}); check its power, cable and driver: it is used again when it is back"
+    )]
     Lost {
         /// which
         device: String,
@@ -77,7 +79,9 @@ pub enum SdfError {
         index: u32,
     },
     /// Another key than was loaded.
-    #[error("{device} has another key at index {index} than `{name}` was when it was loaded; restart to use that")]
+    #[error(
+        "{device} has another key at index {index} than `{name}` was when it was loaded; restart to use that"
+    )]
     Changed {
         /// which
         device: String,

@@ -54,7 +54,10 @@ impl SdfOptions {
         let (mut names, mut indices) = (BTreeSet::new(), BTreeSet::new());
         for key in &self.keys {
             if !is_name(&key.name) {
-                return wrong(format!("a key's name has 1 to 64 characters of a-z, 0-9 and hyphen: {:?}", key.name));
+                return wrong(format!(
+                    "a key's name has 1 to 64 characters of a-z, 0-9 and hyphen: {:?}",
+                    key.name
+                ));
             }
             if !names.insert(&key.name) {
                 return wrong(format!("two keys are named `{}`", key.name));

@@ -104,12 +104,10 @@ impl Inner {
         signature: &Signature,
     ) -> Result<Option<bool>, SdfError> {
         let Some(layout) = self.sdf().known_layout() else { return Ok(None) };
-        self.pool.with(|s| {
-            match s.session.verify(&key.point.0, digest, &signature.0, layout) {
-                Ok(verifies) => Ok(Some(verifies)),
-                Err(FfiError::Symbol { .. } | FfiError::Call { code: Code::NOTSUPPORT, .. }) => Ok(None),
-                Err(e) => Err(self.sdf().failed(e)),
-            }
+        self.pool.with(|s| match s.session.verify(&key.point.0, digest, &signature.0, layout) {
+            Ok(verifies) => Ok(Some(verifies)),
+            Err(FfiError::Symbol { .. } | FfiError::Call { code: Code::NOTSUPPORT, .. }) => Ok(None),
+            Err(e) => Err(self.sdf().failed(e)),
         })
     }
 

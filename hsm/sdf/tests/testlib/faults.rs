@@ -139,10 +139,9 @@ fn another_key_at_the_index_does_not_sign_in_the_keys_place() {
 
 #[test]
 fn a_device_that_answers_wrongly_stays_closed() {
-    for (fault, said) in [
-        ("stuck-random", "random bytes repeat"),
-        ("verifies-all", "verifies a known signature wrongly"),
-    ] {
+    for (fault, said) in
+        [("stuck-random", "random bytes repeat"), ("verifies-all", "verifies a known signature wrongly")]
+    {
         let place = Place::new("wide");
         place.set("wide", &[&format!("fault {fault}")]);
         let e = place.open_error();
@@ -176,8 +175,13 @@ fn a_library_that_is_none_is_named() {
 
 #[test]
 fn a_missing_function_is_named_when_it_is_needed() {
-    for symbol in ["SDF_OpenDevice", "SDF_OpenSession", "SDF_InternalSign_ECC", "SDF_GenerateRandom", "SDF_CloseSession"]
-    {
+    for symbol in [
+        "SDF_OpenDevice",
+        "SDF_OpenSession",
+        "SDF_InternalSign_ECC",
+        "SDF_GenerateRandom",
+        "SDF_CloseSession",
+    ] {
         let place = Place::new("wide");
         place.without(symbol);
         let e = place.open_error();

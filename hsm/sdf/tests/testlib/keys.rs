@@ -33,7 +33,8 @@ fn conformance(layout: &str) {
         printed: &printed,
         secrets: &|| secrets.clone(),
     };
-    let keys = options.keys.iter().map(|k| ExistingKey { name: k.name.clone(), purpose: k.purpose, scheme: SM2 });
+    let keys =
+        options.keys.iter().map(|k| ExistingKey { name: k.name.clone(), purpose: k.purpose, scheme: SM2 });
     let report = run_existing(&target, &keys.collect::<Vec<_>>());
     assert!(report.passed(), "{layout}: {report}");
     assert!(report.openssl, "the openssl command is not there: apt install openssl");

@@ -75,17 +75,18 @@ impl Place {
     }
     /// Takes a function's name out of the library, as if it had never had it.
     pub(crate) fn without(&self, symbol: &str) {
-        let mut bytes = std::fs::read(self.library()).unwrap();
-        let name = format!("\0{symbol}\0");
-        let places: Vec<usize> = bytes
-            .windows(name.len())
-            .enumerate()
-            .filter_map(|(at, w)| (w == name.as_bytes()).then_some(at))
-            .collect();
-        assert!(!places.is_empty(), "{symbol} is not in the library");
-        for at in places {
-            bytes[at + 1] = b'X';
+        let bytes = std::fs::read(self.library()).unwrap();
+        let (name, other) = (format!("\0{symbol}\0"), format!("\0X{}\0", symbol.trim_start_matches('S')));
+        let mut rest = &bytes[..];
+        let mut out = Vec::with_capacity(bytes.len());
+        while let Some(at) = rest.windows(name.len()).position(|w| w == name.as_bytes()) {
+            let (before, found) = rest.split_at(at);
+            out.extend_from_slice(before);
+            out.extend_from_slice(other.as_bytes());
+            rest = found.split_at(name.len()).1;
         }
-        std::fs::write(self.library(), bytes).unwrap();
+        assert!(!out.is_empty(), "{symbol} is not in the library");
+        out.extend_from_slice(rest);
+        std::fs::write(self.library(), out).unwrap();
     }
 }
