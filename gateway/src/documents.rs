@@ -118,7 +118,9 @@ impl Documents {
     }
     /// Claims a key while its request runs; `None` if it runs already.
     pub fn claim(&self, scope: IdempotencyScope) -> Option<Running<'_>> {
-        lock(&self.running).insert(scope).then_some(Running { documents: self, scope })
+        // a guard exists only for who got the place: its drop gives the place back
+        let first = lock(&self.running).insert(scope);
+        first.then(|| Running { documents: self, scope })
     }
     /// What a key stands for, unless its window has passed.
     pub fn remembered(
@@ -149,5 +151,24 @@ impl Documents {
             }
         }
         if gone.is_empty() { Ok(()) } else { Ok(self.store.commit(&gone)?) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gw_store::MemStore;
+
+    #[test]
+    fn a_key_runs_once_at_a_time() {
+        let documents = Documents::new(Box::new(MemStore::default()), Duration::from_secs(600));
+        let scope = |key| IdempotencyScope::new(&"bank-suzhou".parse().unwrap(), "credit-system", key);
+        let running = documents.claim(scope("a")).unwrap();
+        // refused without waiting, and without taking the place from who has it
+        assert!(documents.claim(scope("a")).is_none());
+        assert!(documents.claim(scope("a")).is_none());
+        assert!(documents.claim(scope("b")).is_some());
+        drop(running);
+        assert!(documents.claim(scope("a")).is_some());
     }
 }
