@@ -205,10 +205,11 @@ async fn revoke_authorization(
         (status = "5XX", description = "failed", body = ProblemShape, content_type = "application/problem+json")))]
 async fn ask_report(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "ask-report", request, |app, call| async move {
+        // before anything of the request is read, and before a key is claimed: a stranger learns nothing and
+        // cannot block another operator's key
+        let who = operator(&app, call.accepted.clone(), OperatorRole::Query)?;
         let key = idempotency_key(&call.headers)?;
         let query = parse_query(&call, key.as_deref())?;
-        // identified before the key is claimed: a stranger cannot block another operator's key
-        let who = operator(&app, call.accepted.clone(), OperatorRole::Query)?;
         let _running = match &key {
             None => None,
             Some(key) => {

@@ -40,6 +40,8 @@ fn bounds(app: &App) -> Bounds {
 
 async fn answer_query(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "answer-query", request, |app, call| async move {
+        // before its body is parsed; the pipeline's own first stage does it again
+        identify::node(&app, call.accepted.clone())?;
         let signed: SignedRequest = parse_json(&call.headers, &call.body)?;
         let answered = pipeline::respond(&app, call.accepted, signed).await?;
         Ok(Reply::json(answered.message())?.quotas(answered.quotas().to_vec()))
