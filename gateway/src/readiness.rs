@@ -60,6 +60,12 @@ pub fn status(app: &App) -> serde_json::Value {
     let cursor = app.state.cursor();
     let signer = app.signer.stats();
     let head = app.journal.head();
+    let endpoints: Vec<_> = app
+        .state
+        .endpoints()
+        .into_iter()
+        .map(|e| serde_json::json!({ "endpoint": e.endpoint, "head": e.head, "agrees": e.agrees, "error": e.error }))
+        .collect();
     serde_json::json!({
         "node": app.node,
         "institution": app.institution,
@@ -69,6 +75,7 @@ pub fn status(app: &App) -> serde_json::Value {
         "block": cursor.hash,
         "block_time": cursor.time,
         "state_digest": cursor.state_digest,
+        "endpoints": endpoints,
         "readiness": check(app),
         "journal": { "index": head.index, "digest": head.digest, "open_intents": app.journal.open_intents() },
         "outbox": { "pending": *app.outbox.watch().borrow() },
