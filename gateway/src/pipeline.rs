@@ -2,7 +2,7 @@
 //!
 //! One line per stage, in real order; each consumes the previous stage's type and returns a stronger one.
 //! No stage can be skipped: the next one's argument can only be made by the one before (tests/compile_fail).
-//! Cheap refusals come first. From [`record::intent`] on, every exit leaves an outcome in the journal.
+//! Cheap refusals come first. From [`record::intent_to_ask`] on, every exit leaves an outcome in the journal.
 
 use crate::{
     app::App,

@@ -197,6 +197,10 @@ pub fn parse_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Resu
     if media.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Rejection::new(reject::UNSUPPORTED_MEDIA, "Content-Type is not application/json"));
     }
+    // serde takes an array for a struct: such a body would be read by position, which nobody documents
+    if body.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| *b != b'{') {
+        return Err(Rejection::new(reject::MALFORMED, "the body is not a JSON object"));
+    }
     serde_json::from_slice(body).map_err(|e| {
         let text = e.to_string();
         if text.contains("social credit code")
@@ -347,7 +351,8 @@ mod tests {
             format!("{{\"{code}\": 1}}"),
             format!("{{\"{}\": 1}}", code.to_ascii_lowercase()),
             "{\"subject\": \"91350100M000100Y44\"}".to_owned(),
-            format!("[\"{code}\"]"),
+            // the right code, but by position: no object, so no request
+            "[\"91350100M000100Y43\"]".to_owned(),
             format!("\"{code}\""),
         ] {
             let r = parse_json::<T>(&h, body.as_bytes()).unwrap_err();
@@ -355,11 +360,10 @@ mod tests {
         }
         let r = parse_json::<T>(&h, b"{\"subject\": \"91350100M000100Y44\"}").unwrap_err();
         assert_eq!(r.problem.name, "subject-code-invalid");
-        let deep = "[".repeat(10_000);
-        assert_eq!(
-            parse_json::<serde_json::Value>(&h, deep.as_bytes()).unwrap_err().problem.name,
-            "malformed-request"
-        );
+        for deep in ["[".repeat(10_000), format!("{{\"a\":{}", "[".repeat(10_000))] {
+            let refused = parse_json::<serde_json::Value>(&h, deep.as_bytes()).unwrap_err();
+            assert_eq!(refused.problem.name, "malformed-request");
+        }
     }
 
     #[test]

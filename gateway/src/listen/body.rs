@@ -2,7 +2,7 @@
 //!
 //! The listener wraps every body, so that no handler can forget it. A handler reads with [`collect`] and
 //! gets a [`BodyError`] that knows its status. If it reads in another way (an extractor of axum's) and
-//! answers something else, the listener still answers 408 or 413 ([`Verdict::apply`]).
+//! answers something else, the listener still answers 408 or 413 (`Verdict::apply`).
 
 use crate::config::ListenLimits;
 use axum::body::Body;

@@ -1,6 +1,6 @@
 //! Stage 5, record intent: durable before any effect.
 //!
-//! The guard lives in the stage types from here on. A stage that fails says why through [`Trail::fail`];
+//! The guard lives in the stage types from here on. A stage that fails says why through `Trail::fail`;
 //! a guard that is dropped without a word still leaves "abandoned" in the journal.
 
 use super::{

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`plan`] | which nodes are asked |
-//! | [`exchange`] | the state machine: who is asked when, retries, what is believed; no sockets, no clock |
+//! | [`mod@exchange`] | the state machine: who is asked when, retries, what is believed; no sockets, no clock |
 //! | [`reply`] | whether one reply is believed |
 //! | [`peer`] | asking one region; the trait, and its fake |
 //! | [`driver`] | runs an exchange over a peer |

@@ -20,7 +20,7 @@
 //! | [`submit`] | [`Submitter`]: records into batches into transactions, and their fate |
 //! | [`tx`] | building and account-signing transactions |
 //! | [`inclusion`] | [`fetch_inclusion`]: the proof that a record stands on the chain |
-//! | [`heartbeat`] | a block on an idle chain, by the node whose turn it is |
+//! | [`heartbeat()`] | a block on an idle chain, by the node whose turn it is |
 //! | `dev` | the development ledger, cargo feature `dev` |
 
 pub mod adapter;

@@ -56,7 +56,7 @@ pub const NAME: &str = "xinguan-development-ledger";
 /// A development ledger's settings. [`DevLedgerConfig::new`] gives the defaults.
 #[derive(Debug, Clone)]
 pub struct DevLedgerConfig {
-    /// the genesis document, from [`genesis`]
+    /// the genesis document, from [`genesis()`]
     pub genesis: Genesis,
     /// least time between blocks; default 200 ms
     pub block_interval: Duration,
