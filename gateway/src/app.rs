@@ -14,6 +14,7 @@ use crate::{
     stages::{fetch::Snapshots, limit::Limits},
     supervisor::store::SupervisorStore,
     tags::Tags,
+    tls::TlsSet,
 };
 use gw_journal::{Entry, Journal, Note, Outbox};
 use gw_ledger::{Health, Ledger, LedgerError, StateGuard, StateHandle, Submitter};
@@ -86,6 +87,8 @@ pub struct App {
     pub documents: Documents,
     /// calls other gateways
     pub peers: dial::Client,
+    /// the TLS keys of this start
+    pub tls: Arc<TlsSet>,
     /// certificate chains of node keys
     pub certificates: Certificates,
     /// the own database, with role source

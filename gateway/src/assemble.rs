@@ -228,6 +228,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         limits: Limits::new(rates(&config)),
         documents: Documents::new(Box::new(documents), config.query.idempotency_window),
         peers: dial_client(&tls, &state, &clock),
+        tls: Arc::clone(&tls),
         revoked: Revoked::new(revoked(&material)?),
         clock: Arc::clone(&clock),
         entropy,

@@ -1,6 +1,6 @@
 //! Readiness: can this gateway serve, and if not, every reason why.
 
-use crate::{app::App, stages::identify};
+use crate::{app::App, stages::identify, tls};
 use gw_ledger::Health;
 use gw_policy::View;
 use gw_proto::Role;
@@ -35,8 +35,8 @@ pub fn check(app: &App) -> Readiness {
             reasons.push(format!("ledger lists this node not as active {role:?}: {}", e.detail));
         }
     }
-    let bound = view.bindings_of(&app.node).map(|b| b.iter().any(|b| b.record.not_after > app.clock.now()));
-    if !bound.unwrap_or(false) {
+    let binding = app.tls.binding();
+    if app.clock.now() >= binding.not_after || !tls::is_bound(&view, &app.node, &binding.spki) {
         reasons.push("ledger: the TLS binding of this start is in no block yet".to_owned());
     }
     drop(state);
