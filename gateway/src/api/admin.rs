@@ -131,14 +131,7 @@ async fn reconciliation(State(app): State<Arc<App>>, request: Request<Body>) -> 
         let found = tokio::task::spawn_blocking(move || look::reconciliation(&work, 200))
             .await
             .map_err(Rejection::internal)??;
-        Reply::json(&serde_json::json!({ "open": found }))
-    })
-    .await
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    call::run(&app, bounds(&app), "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::NOT_FOUND, "no such path on the admin listener of this gateway's roles"))
+        Reply::json(&found)
     })
     .await
 }

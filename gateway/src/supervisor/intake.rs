@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     reject::{self, Rejection},
-    stages::identify::IdentifiedNode,
+    stages::{authorize, identify::IdentifiedNode},
 };
 use gw_policy::View;
 use gw_proto::{
@@ -69,11 +69,12 @@ fn check_openings(app: &App, delivery: &Delivery) -> Result<(), Rejection> {
         return Err(wrong("the statement is not that of the reservation's authorization"));
     }
     let listed = view.authorization(&public.id).map_err(Rejection::internal)?;
-    if listed.is_none_or(|a| a.record != public) {
-        return Err(wrong("the statement does not match C_a"));
-    }
+    let listed =
+        listed.filter(|a| a.record == public).ok_or_else(|| wrong("the statement does not match C_a"))?;
     if opening.subject != delivery.statement.subject {
         return Err(wrong("statement and opening are about different subjects"));
     }
-    Ok(())
+    // E is on no chain: a delivery without a proof of the enterprise's consent is a gap, not a record of one
+    gw_policy::check_evidence(&view, &delivery.statement, &delivery.evidence, listed.block_time)
+        .map_err(|r| authorize::refusal(&r))
 }
