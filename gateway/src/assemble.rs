@@ -226,8 +226,9 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         institution: config.node.institution.clone(),
         genesis: Arc::new(material.genesis.clone()),
         limits: Limits::new(rates(&config)),
-        documents: Documents::new(Box::new(documents), config.query.idempotency_window),
-        peers: dial_client(&tls, &state, &clock),
+        documents: Documents::new(Box::new(documents), config.query.idempotency_window)
+            .map_err(|e| storage("documents")(chain(&e)))?,
+        peers: dial_client(&tls, &state, &lifted),
         revoked: Revoked::new(revoked(&material)?),
         clock: Arc::clone(&clock),
         entropy,
