@@ -7,6 +7,7 @@ use crate::{
     api,
     app::{App, ProofCache, Revoked},
     certificates::Certificates,
+    chain_clock::ChainClock,
     commands::Exit,
     config::{Config, KeystoreKind, Listen, Material, Problem},
     dial,
@@ -230,8 +231,11 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
             .map_err(|e| storage("documents")(chain(&e)))?,
         peers: dial_client(&tls, &state, &lifted),
         revoked: Revoked::new(revoked(&material)?),
-        clock: Arc::clone(&clock),
+        clock: lifted,
         entropy,
+    // what decides has the chain's time as its floor; what follows the chain must not (a chain that runs ahead
+    // would pull its own limit along)
+    let lifted: Arc<dyn Clock> = Arc::new(ChainClock::new(Arc::clone(&clock), state.clone()));
         state,
         submitter,
         ledgers,
