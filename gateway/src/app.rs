@@ -94,8 +94,6 @@ pub struct App {
     pub journal: Journal,
     /// what must reach ledger and supervisor
     pub outbox: Outbox,
-    /// wakes the outbox's worker
-    pub outbox_wake: tokio::sync::Notify,
     /// request quotas
     pub limits: Limits,
     /// statements, evidence, openings

@@ -243,7 +243,6 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         signer,
         journal,
         outbox,
-        outbox_wake: tokio::sync::Notify::new(),
         certificates,
         source,
         catalogue,
