@@ -443,12 +443,12 @@ async fn bind(
     let mut servers = Vec::new();
     let listen = &app.config.listen;
     let mut wanted: Vec<(ListenerKind, &Listen, axum::Router)> =
-        vec![(ListenerKind::Admin, &listen.admin, api::admin::router(Arc::clone(app)))];
+        vec![(ListenerKind::Admin, &listen.admin, api::router(ListenerKind::Admin, app))];
     if let (true, Some(l)) = (app.has(Role::Institution), &listen.bank) {
-        wanted.push((ListenerKind::Bank, l, api::bank::router(Arc::clone(app))));
+        wanted.push((ListenerKind::Bank, l, api::router(ListenerKind::Bank, app)));
     }
     if let Some(l) = &listen.man {
-        wanted.push((ListenerKind::Man, l, api::man::router(Arc::clone(app))));
+        wanted.push((ListenerKind::Man, l, api::router(ListenerKind::Man, app)));
     }
     for (kind, l, router) in wanted {
         let Some(config) = tls.server(kind) else { continue };

@@ -22,7 +22,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, Request, Response, StatusCode},
 };
 use gw_policy::View;
@@ -63,14 +63,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
 }
 
-/// The router.
-pub fn router(app: Arc<App>) -> axum::Router {
+/// The routes.
+pub(super) fn routes() -> axum::Router<Arc<App>> {
     let (router, document) = documented().split_for_parts();
     router
         .route("/openapi.json", axum::routing::get(move |s, r| show_document(s, r, document.clone())))
         .route("/problems", axum::routing::get(show_problems))
-        .fallback(not_found)
-        .with_state(app)
 }
 
 fn bounds(app: &App) -> Bounds {
@@ -136,6 +134,13 @@ fn authorization_state(app: &App, id: &AuthzId) -> Result<Option<AuthorizationSt
     }))
 }
 
+/// The id in a path; one that is no text at all (`%ff`) is no id either.
+type IdInPath = Result<Path<String>, PathRejection>;
+
+fn id_of(path: IdInPath) -> Result<AuthzId, Rejection> {
+    parse_id(&path.map(|Path(id)| id).unwrap_or_default())
+}
+
 fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
     text.parse()
         .map_err(|_| Rejection::new(reject::NOT_FOUND, "an authorization id has 64 lower-case hex digits"))
@@ -149,12 +154,12 @@ fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
         (status = "4XX", description = "refused", body = ProblemShape, content_type = "application/problem+json")))]
 async fn show_authorization(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: IdInPath,
     request: Request<Body>,
 ) -> Response<Body> {
     call::run(&app, bounds(&app), "show-authorization", request, |app, call| async move {
         operator(&app, call.accepted, OperatorRole::View)?;
-        let found = authorization_state(&app, &parse_id(&id)?)?;
+        let found = authorization_state(&app, &id_of(id)?)?;
         Reply::json(
             &found.ok_or_else(|| {
                 Rejection::new(reject::NOT_FOUND, "no such authorization of this institution")
@@ -174,12 +179,12 @@ async fn show_authorization(
         (status = "5XX", description = "failed", body = ProblemShape, content_type = "application/problem+json")))]
 async fn revoke_authorization(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: IdInPath,
     request: Request<Body>,
 ) -> Response<Body> {
     call::run(&app, bounds(&app), "revoke-authorization", request, |app, call| async move {
         operator(&app, call.accepted.clone(), OperatorRole::Upload)?;
-        let id = parse_id(&id)?;
+        let id = id_of(id)?;
         let wanted: RevocationRequest = parse_json(&call.headers, &call.body)?;
         let missing = || Rejection::new(reject::AUTHZ_MISSING, "no such authorization of this institution");
         let found = authorization_state(&app, &id)?.ok_or_else(missing)?;
@@ -329,13 +334,4 @@ async fn show_document(
 async fn show_problems(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "problems", request, |_, _| async move { Reply::json(&reject::TABLE) })
         .await
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let small =
-        Bounds { body_bytes: 64 * 1024, body_time: Duration::from_secs(2), budget: Duration::from_secs(5) };
-    call::run(&app, small, "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::NOT_FOUND, "no such path; see /openapi.json"))
-    })
-    .await
 }

@@ -1,7 +1,7 @@
 //! Who may call what: the one table of operations × callers.
 //!
-//! The black-box test walks it: every operation with every kind of caller. The routers are checked against
-//! it too: a route without a row, or a row without a route, fails the build of the tests.
+//! The black-box test walks it: every operation with every kind of caller. The routers are held to it: a
+//! route without a row does not answer (`router.rs`), a row without a route fails a test there.
 
 use crate::{config::OperatorRole, listen::ListenerKind};
 
@@ -56,3 +56,9 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/looks", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/admin/v1/reconciliation", Who::Role(OperatorRole::Auditor)),
 ];
+
+/// The methods that have a row at a path; none where the path has none. HEAD shows no more than GET.
+pub fn methods(listener: ListenerKind, path: &str) -> Vec<&'static str> {
+    let rows = TABLE.iter().filter(|o| o.listener == listener && o.path == path);
+    rows.flat_map(|o| if o.method == "GET" { vec!["GET", "HEAD"] } else { vec![o.method] }).collect()
+}
