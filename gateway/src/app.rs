@@ -27,11 +27,13 @@ use gw_source::{BlockingSource, Catalogue};
 use hsm_api::{Entropy, Signer};
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
+use tokio_util::task::TaskTracker;
 
 /// The CRLs that were loaded, per listener: asked per request.
 #[derive(Debug, Default)]
@@ -120,6 +122,8 @@ pub struct App {
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// proofs that were fetched, by height and transaction: a replayed answer needs them again
     pub proofs: Mutex<ProofCache>,
+    /// queries under way: each goes on to its trace, also when nobody waits for its answer any more
+    pub queries: TaskTracker,
     /// no new requests
     pub stopping: AtomicBool,
 }
@@ -145,6 +149,16 @@ impl App {
     /// Take no new requests from now on.
     pub fn begin_draining(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+    /// Runs a query to its end. Once a use is reserved its trace and openings are owed to the chain and the
+    /// supervisor, also when the caller hangs up or its time is over: the caller's connection does not carry
+    /// the work. Quotas bound how many there are, the query's own budget how long one takes.
+    pub async fn to_the_end<T: Send + 'static>(
+        &self,
+        query: impl Future<Output = Result<T, Rejection>> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let task = self.queries.spawn(tracing::Instrument::in_current_span(query));
+        task.await.map_err(Rejection::internal)?
     }
     /// A state that may be served from: fresh, no alarm, no halt. Fail closed.
     /// Commits wait for the guard: it lives for one decision and never across an await.

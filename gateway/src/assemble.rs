@@ -34,10 +34,11 @@ use gw_sm::{cert::Crl, tls::Trust};
 use gw_source::{BlockingSource, Catalogue, Mapping, SqliteOptions, SqliteSource};
 use gw_store::{FileDisk, SledStore};
 use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -115,6 +116,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// What its stages share: for tests in this crate.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
     /// Cancel it to drain and stop.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -134,6 +140,11 @@ impl Gateway {
         stop.cancelled().await;
         app.begin_draining();
         listening.wait().await;
+        // a query whose caller has gone still owes its trace
+        app.queries.close();
+        if tokio::time::timeout(app.config.query.budget, app.queries.wait()).await.is_err() {
+            tracing::warn!(queries = app.queries.len(), "some queries did not end in time");
+        }
         if let Err(e) = app.journal_note("stop", serde_json::Value::Null).await {
             tracing::error!(error = %e, "the stop could not be recorded");
         }
@@ -222,6 +233,9 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         material.node_ca_chain.iter().map(|c| gw_proto::B64(c.as_ref().to_vec())).collect(),
     );
 
+    // what decides has the chain's time as its floor; what follows the chain must not (a chain that runs ahead
+    // would pull its own limit along)
+    let lifted: Arc<dyn Clock> = Arc::new(ChainClock::new(Arc::clone(&clock), state.clone()));
     let app = Arc::new(App {
         node: config.node.id.clone(),
         institution: config.node.institution.clone(),
@@ -233,9 +247,6 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         revoked: Revoked::new(revoked(&material)?),
         clock: lifted,
         entropy,
-    // what decides has the chain's time as its floor; what follows the chain must not (a chain that runs ahead
-    // would pull its own limit along)
-    let lifted: Arc<dyn Clock> = Arc::new(ChainClock::new(Arc::clone(&clock), state.clone()));
         state,
         submitter,
         ledgers,
@@ -252,6 +263,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         supervisor,
         metrics,
         proofs: Mutex::new(ProofCache::default()),
+        queries: TaskTracker::new(),
         stopping: AtomicBool::new(false),
         config,
     });
@@ -280,10 +292,16 @@ pub fn visit(config: &Config) -> Result<Visit, StartError> {
     Ok(Visit { material, ledgers, client })
 }
 
-fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, StartError> {
-    metrics_exporter_prometheus::PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|e| StartError::Metrics(e.to_string()))
+/// The recorder is the process's, not the gateway's: tests build several gateways in one.
+fn install_metrics() -> Result<PrometheusHandle, StartError> {
+    static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = installed.as_ref() {
+        return Ok(handle.clone());
+    }
+    let made = PrometheusBuilder::new().install_recorder();
+    let made = made.map_err(|e| StartError::Metrics(e.to_string()))?;
+    Ok(installed.insert(made).clone())
 }
 
 type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);

@@ -37,6 +37,9 @@ pub mod man_client;
 pub mod nonces;
 pub mod outbox_worker;
 pub mod pipeline;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod pipeline_tests;
 pub mod readiness;
 pub mod reject;
 pub mod signing;
@@ -44,4 +47,7 @@ pub mod stages;
 pub mod supervisor;
 pub mod tags;
 pub mod telemetry;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+pub(crate) mod testkit;
 pub mod tls;

@@ -214,17 +214,16 @@ async fn ask_report(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
         let query = parse_query(&call, key.as_deref())?;
         // identified before the key is claimed: a stranger cannot block another operator's key
         let who = operator(&app, call.accepted.clone(), OperatorRole::Query)?;
-        let _running = match &key {
-            None => None,
-            Some(key) => {
-                let scope = IdempotencyScope::new(&app.institution, who.name(), key);
-                let claimed = app.documents.claim(scope);
-                Some(claimed.ok_or_else(|| {
-                    Rejection::new(reject::IDEMPOTENCY_RUNNING, "a request with this key has not ended yet")
-                })?)
-            }
+        let scope = key.map(|key| IdempotencyScope::new(&app.institution, who.name(), &key));
+        let work = Arc::clone(&app);
+        let query = async move {
+            let running =
+                || Rejection::new(reject::IDEMPOTENCY_RUNNING, "a request with this key has not ended yet");
+            // held until the query has ended, not until its caller hangs up
+            let _claim = scope.map(|s| work.documents.claim(s).ok_or_else(running)).transpose()?;
+            pipeline::ask(&work, call.accepted, query).await
         };
-        let answered = pipeline::ask(&app, call.accepted, query).await?;
+        let answered = app.to_the_end(query).await?;
         Ok(Reply::json(answered.message())?.quotas(answered.quotas().to_vec()))
     })
     .await
