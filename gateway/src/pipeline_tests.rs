@@ -12,21 +12,6 @@ fn reservations(app: &App, id: &AuthzId) -> Vec<ReservationState> {
     View::new(&app.state.read()).reservations_of(id).unwrap()
 }
 
-fn query(id: &AuthzId, subject: &str) -> Vec<u8> {
-    let query = serde_json::json!({
-        "authorization_id": id, "subject": subject, "purpose": "01", "dimensions": ["basic"],
-    });
-    serde_json::to_vec(&query).unwrap()
-}
-
-async fn authorize(c: &Consortium, regions: &[&str]) -> (AuthzId, String) {
-    let (upload, subject) = c.upload(regions);
-    let answer = c.call("/v1/authorizations", upload).await;
-    assert_eq!(answer.status, 201, "{:?}", answer.body);
-    let state: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    (serde_json::from_value(state["authorization_id"].clone()).unwrap(), subject)
-}
-
 /// From the reservation on the chain is owed a trace and the supervisor the openings: hanging up does not help.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_whose_caller_hangs_up_is_traced_and_delivered_all_the_same() {
@@ -36,8 +21,8 @@ async fn a_query_whose_caller_hangs_up_is_traced_and_delivered_all_the_same() {
         c.hold(silent).await;
     }
     let app = c.start("bank-suzhou-1", "[query]\nbudget_ms = 4000\nsource_wait_height_ms = 1000").await;
-    let (id, subject) = authorize(&c, &["330100", "340100"]).await;
-    let asking = tokio::spawn(c.call("/v1/reports", query(&id, &subject)));
+    let (id, subject) = c.authorize(&["330100", "340100"]).await;
+    let asking = tokio::spawn(c.call("/v1/reports", Consortium::query(&id, &subject)));
     c.until(&app, |app| reservations(app, &id).len() == 1).await;
     asking.abort();
     assert!(asking.await.is_err(), "the sources are silent: there was no answer yet");
@@ -72,17 +57,17 @@ async fn no_use_is_spent_in_vain() {
         document["type"].as_str().unwrap().replace("urn:xinguan:problem:", "")
     };
     // Shanghai has a supervisor, and no source
-    let (id, subject) = authorize(&c, &["310000"]).await;
-    let answer = c.call("/v1/reports", query(&id, &subject)).await;
+    let (id, subject) = c.authorize(&["310000"]).await;
+    let answer = c.call("/v1/reports", Consortium::query(&id, &subject)).await;
     assert_eq!((answer.status, problem(&answer.body).as_str()), (422, "no-source"));
     assert!(reservations(&app, &id).is_empty());
 
-    let (id, subject) = authorize(&c, &["330100"]).await;
+    let (id, subject) = c.authorize(&["330100"]).await;
     let big = vec![0; gw_journal::outbox::MAX_ITEM_BYTES];
     while app.outbox.has_room(1, big.len() as u64) {
         app.outbox.push("other", &big).await.unwrap();
     }
-    let answer = c.call("/v1/reports", query(&id, &subject)).await;
+    let answer = c.call("/v1/reports", Consortium::query(&id, &subject)).await;
     assert_eq!((answer.status, problem(&answer.body).as_str()), (503, "busy"));
     assert!(reservations(&app, &id).is_empty());
 }

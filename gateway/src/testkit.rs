@@ -16,7 +16,7 @@ use crate::{
     listen::{ConnInfo, ExporterHandle, ListenerKind, PeerCert, testkit::soon},
     readiness,
 };
-use gw_proto::UnixMillis;
+use gw_proto::{AuthzId, UnixMillis};
 use gw_sm::{cert::certs_from_pem, tls::Profile};
 use hsm_api::{Entropy as _, OsEntropy};
 use std::{fs, path::PathBuf, sync::Arc};
@@ -128,7 +128,7 @@ impl Consortium {
         async move { client::send(&args, http::Method::POST, &url, &[], body).await.unwrap() }
     }
     /// A statement of the first enterprise for bank-suzhou over some regions, and the company's code.
-    pub(crate) fn upload(&self, regions: &[&str]) -> (Vec<u8>, String) {
+    fn upload(&self, regions: &[&str]) -> (Vec<u8>, String) {
         let index = fs::read(self.path("enterprises/index.json")).unwrap();
         let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
         let subject = index[0]["subject"].as_str().unwrap().to_owned();
@@ -152,6 +152,21 @@ impl Consortium {
         })
         .unwrap();
         (fs::read(out).unwrap(), subject)
+    }
+    /// Uploads a statement over these regions: the authorization's id, and the company's code.
+    pub(crate) async fn authorize(&self, regions: &[&str]) -> (AuthzId, String) {
+        let (upload, subject) = self.upload(regions);
+        let answer = self.call("/v1/authorizations", upload).await;
+        assert_eq!(answer.status, 201, "{:?}", answer.body);
+        let state: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (serde_json::from_value(state["authorization_id"].clone()).unwrap(), subject)
+    }
+    /// The body of a question under it.
+    pub(crate) fn query(id: &AuthzId, subject: &str) -> Vec<u8> {
+        let query = serde_json::json!({
+            "authorization_id": id, "subject": subject, "purpose": "01", "dimensions": ["basic"],
+        });
+        serde_json::to_vec(&query).unwrap()
     }
     /// A connection on a listener whose certificate nobody lists.
     pub(crate) fn stranger(&self, listener: ListenerKind) -> ConnInfo {
