@@ -1,6 +1,6 @@
 //! Readiness: can this gateway serve, and if not, every reason why.
 
-use crate::{app::App, stages::identify};
+use crate::{app::App, stages::identify, tls};
 use gw_ledger::Health;
 use gw_policy::View;
 use gw_proto::Role;
@@ -47,8 +47,8 @@ pub fn check(app: &App) -> Readiness {
             reasons.push(format!("ledger lists this node not as active {role:?}: {}", e.detail));
         }
     }
-    let bound = view.bindings_of(&app.node).map(|b| b.iter().any(|b| b.record.not_after > app.clock.now()));
-    if !bound.unwrap_or(false) {
+    let binding = app.tls.binding();
+    if app.clock.now() >= binding.not_after || !tls::is_bound(&view, &app.node, &binding.spki) {
         reasons.push("ledger: the TLS binding of this start is in no block yet".to_owned());
     }
     drop(state);
@@ -72,6 +72,12 @@ pub fn status(app: &App) -> serde_json::Value {
     let cursor = app.state.cursor();
     let signer = app.signer.stats();
     let head = app.journal.head();
+    let endpoints: Vec<_> = app
+        .state
+        .endpoints()
+        .into_iter()
+        .map(|e| serde_json::json!({ "endpoint": e.endpoint, "head": e.head, "agrees": e.agrees, "error": e.error }))
+        .collect();
     serde_json::json!({
         "node": app.node,
         "institution": app.institution,
@@ -81,6 +87,7 @@ pub fn status(app: &App) -> serde_json::Value {
         "block": cursor.hash,
         "block_time": cursor.time,
         "state_digest": cursor.state_digest,
+        "endpoints": endpoints,
         "readiness": check(app),
         "journal": { "index": head.index, "digest": head.digest, "open_intents": app.journal.open_intents() },
         "outbox": { "pending": *app.outbox.watch().borrow() },

@@ -128,7 +128,8 @@ impl TlsSet {
     pub fn ledger_client(&self) -> ClientTls {
         Arc::clone(&self.ledger)
     }
-    fn binding(&self) -> TlsBinding {
+    /// The binding of the key that listeners and calls show now.
+    pub fn binding(&self) -> TlsBinding {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
     fn change_over(&self, made: Made) {
@@ -143,20 +144,24 @@ impl TlsSet {
     }
 }
 
-fn is_bound(state: &StateHandle, node: &NodeId, spki: &Digest) -> bool {
-    let state = state.read();
-    View::new(&state).bindings_of(node).is_ok_and(|all| all.iter().any(|b| b.record.spki == *spki))
+/// Whether the verified state binds this very key to the node: one of an earlier start is no help.
+pub fn is_bound(view: &View<'_>, node: &NodeId, spki: &Digest) -> bool {
+    view.bindings_of(node).is_ok_and(|all| all.iter().any(|b| b.record.spki == *spki))
+}
+
+fn is_bound_now(state: &StateHandle, node: &NodeId, spki: &Digest) -> bool {
+    is_bound(&View::new(&state.read()), node, spki)
 }
 
 /// Writes a binding until it stands in a verified block.
 async fn bind(app: &App, binding: &TlsBinding) {
-    while !is_bound(&app.state, &app.node, &binding.spki) {
+    while !is_bound_now(&app.state, &app.node, &binding.spki) {
         let wait = Duration::from_secs(20);
         match app.submitter.submit(vec![Record::TlsBinding(binding.clone())]).await {
             Ok(_) => {
                 let mut heads = app.state.watch();
                 let seen = async {
-                    while !is_bound(&app.state, &app.node, &binding.spki) {
+                    while !is_bound_now(&app.state, &app.node, &binding.spki) {
                         if heads.changed().await.is_err() {
                             return;
                         }

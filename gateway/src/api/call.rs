@@ -5,7 +5,7 @@
 
 use crate::{
     app::App,
-    listen::{BodyError, ConnInfo},
+    listen::{BodyError, ConnInfo, ListenerKind},
     reject::{self, Rejection},
     stages::{
         Accepted,
@@ -132,15 +132,16 @@ async fn read(
     trace: &TraceContext,
 ) -> Result<Call, Rejection> {
     let budget = Budget::starting(&*app.clock, bounds.budget);
-    if app.draining() {
-        return Err(Rejection::new(reject::DRAINING, "repeat at another gateway of the institution"));
-    }
     let (parts, body) = request.into_parts();
     let conn = parts
         .extensions
         .get::<ConnInfo>()
         .cloned()
         .ok_or_else(|| Rejection::internal("a request without its connection"))?;
+    // administration goes on: whoever waits for the end wants to see health, metrics and readiness
+    if app.draining() && conn.listener != ListenerKind::Admin {
+        return Err(Rejection::new(reject::DRAINING, "repeat at another gateway of the institution"));
+    }
     let limited = Limited::new(body, bounds.body_bytes).collect();
     let body = match tokio::time::timeout(bounds.body_time.min(bounds.budget), limited).await {
         Err(_) => {

@@ -1,7 +1,8 @@
 //! Who may call what: the one table of operations × callers.
 //!
-//! The black-box test walks it: every operation with every kind of caller. The routers are checked against
-//! it too: a route without a row, or a row without a route, fails the build of the tests.
+//! The black-box test walks it (`xinguan dev operations`): every operation with every kind of caller. The
+//! routers are held to it: a route without a row does not answer (`router.rs`), a row without a route fails
+//! a test there.
 
 use crate::{config::OperatorRole, listen::ListenerKind};
 
@@ -31,6 +32,28 @@ pub struct Operation {
     pub who: Who,
 }
 
+impl Who {
+    /// The name for `xinguan dev operations`: a role's, or what else is needed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Role(role) => role.as_str(),
+            Self::AnyOperator => "any-operator",
+            Self::ListedNode => "listed-node",
+            Self::AnyCertificate => "any-certificate",
+        }
+    }
+}
+
+/// The table as JSON, for the black-box test.
+pub fn to_json() -> serde_json::Value {
+    let row = |o: &Operation| {
+        serde_json::json!({
+            "listener": o.listener.as_str(), "method": o.method, "path": o.path, "who": o.who.as_str(),
+        })
+    };
+    TABLE.iter().map(row).collect()
+}
+
 const fn row(listener: ListenerKind, method: &'static str, path: &'static str, who: Who) -> Operation {
     Operation { listener, method, path, who }
 }
@@ -56,3 +79,9 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/looks", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/admin/v1/reconciliation", Who::Role(OperatorRole::Auditor)),
 ];
+
+/// The methods that have a row at a path; none where the path has none. HEAD shows no more than GET.
+pub fn methods(listener: ListenerKind, path: &str) -> Vec<&'static str> {
+    let rows = TABLE.iter().filter(|o| o.listener == listener && o.path == path);
+    rows.flat_map(|o| if o.method == "GET" { vec!["GET", "HEAD"] } else { vec![o.method] }).collect()
+}

@@ -1,6 +1,7 @@
 //! `xinguan dev …` and `xinguan ledger dev`: development tools, never for real data.
 
 use super::Exit;
+use crate::api::operations;
 use crate::dev::{
     consortium::{self, ConsortiumArgs},
     ledger::{self, LedgerArgs},
@@ -16,6 +17,9 @@ pub enum DevCommand {
     Consortium(ConsortiumArgs),
     /// Make an enterprise's authorization, signed with its own key
     Authorize(Box<AuthorizeArgs>),
+    /// Print the table of operations and who may call them, as JSON: the black-box test walks it
+    #[command(hide = true)]
+    Operations,
 }
 
 /// Ledgers of our own.
@@ -30,6 +34,10 @@ pub async fn run(command: DevCommand) -> Result<Exit> {
     tokio::task::spawn_blocking(move || match command {
         DevCommand::Consortium(args) => consortium::make(&args),
         DevCommand::Authorize(args) => statement::authorize(&args),
+        DevCommand::Operations => {
+            serde_json::to_writer_pretty(std::io::stdout(), &operations::to_json())?;
+            Ok(())
+        }
     })
     .await??;
     Ok(Exit::Ok)

@@ -6,8 +6,8 @@ mod keystore;
 mod value;
 
 use super::{
-    BoardConfig, Config, Identity, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat,
-    Node, Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
+    BoardConfig, Config, Identity, Ledger, Limits, Listen, ListenLimits, Listeners, LogFormat, Node,
+    Operator, OperatorRole, Problem, Query, Source, Supervisor, Telemetry, Trust, raw::*,
 };
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
 use std::{collections::BTreeSet, path::Path};

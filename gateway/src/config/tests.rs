@@ -139,6 +139,66 @@ fn every_problem_has_key_and_remedy() {
     insta::assert_snapshot!(all);
 }
 
+/// The example with another `[keystore]`.
+fn with_keystore(section: &str) -> String {
+    let begin = EXAMPLE.find("\n[keystore]\n").unwrap();
+    let end = EXAMPLE.find("\n[trust]\n").unwrap();
+    format!("{}\n{section}\n{}", &EXAMPLE[..begin], &EXAMPLE[end..])
+}
+
+/// What the example says of the other kinds, taken out of its comments, is a good configuration.
+#[test]
+fn the_examples_other_keystores_load() {
+    for (kind, backend) in [("tpm2", "tpm2"), ("pkcs11", "pkcs11"), ("sdf", "sdf")] {
+        let begin = EXAMPLE.find(&format!("# [keystore.{kind}]")).unwrap();
+        let commented = EXAMPLE[begin..].lines().take_while(|l| l.starts_with('#'));
+        let lines = commented.map(|l| l.trim_start_matches("# ").trim_start_matches('#'));
+        // words of explanation stand behind a second mark
+        let settings: Vec<_> = lines.filter(|l| l.contains('=') || l.starts_with([' ', '[', ']'])).collect();
+        let settings =
+            settings.join("\n").replace("9f…", &"9f".repeat(32)).replace("token_serial", "# token_serial");
+        let path = if kind == "tpm2" { "path = \"keys.json\"\n" } else { "" };
+        let text = with_keystore(&format!("[keystore]\nkind = \"{kind}\"\n{path}{settings}\n"));
+        let config = parse(&text, "gw.toml", Path::new(BASE));
+        let config = config.unwrap_or_else(|e| panic!("{kind}: {e}\n{text}"));
+        assert_eq!(config.keystore.backend.as_str(), backend);
+    }
+}
+
+#[test]
+fn keystore_mistakes_are_named() {
+    let cases = [
+        "kind = \"tpm2\"",
+        "kind = \"tpm2\"\npath = \"k\"\npassphrase_file = \"p\"\n[keystore.tpm2]\ndevice = \"tpm0\"",
+        "kind = \"tpm2\"\npath = \"k\"\n[keystore.tpm2]\ndevice = \"/dev/tpmrm0\"\npin = \"12\"",
+        "kind = \"tpm2\"\npath = \"k\"\n[keystore.tpm2]\ndevice = \"/dev/tpmrm0\"\npin = \"xyz\"",
+        "kind = \"pkcs11\"",
+        "kind = \"pkcs11\"\n[keystore.pkcs11]\nmodule = \"m\"\npin_file = \"p\"\ntoken_label = \"a\"\ntoken_serial = \"b\"\nsm2_sign = 1",
+        "kind = \"sdf\"\n[keystore.sdf]\nlibrary = \"l\"\nlayout = \"16\"\nkeys = []",
+        "kind = \"sdf\"\n[keystore.sdf]\nlibrary = \"l\"\nkeys = [{ name = \"a\", index = 1, purpose = \"tls\" }, { name = \"a\", index = 2, purpose = \"node\" }]",
+        "kind = \"sdf\"\n[keystore.tpm2]\ndevice = \"board\"",
+    ];
+    let mut all = String::new();
+    for case in cases {
+        let found = messages(&with_keystore(&format!("[keystore]\n{case}")));
+        assert_ne!(found, "accepted", "{case}");
+        all += &format!("{case}\n→ {found}\n\n");
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+#[cfg(feature = "dev")]
+fn boards_are_built_in_or_described() {
+    let with_board = |section: &str| messages(&format!("{EXAMPLE}\n{section}"));
+    assert_eq!(with_board("[board]\nname = \"qemu-x86/rev-a\""), "accepted");
+    assert_eq!(with_board("[board]\nfile = \"my.toml\""), "accepted");
+    for bad in ["[board]", "[board]\nname = \"x\"", "[board]\nname = \"qemu-x86/rev-a\"\nfile = \"f\""] {
+        let found = with_board(bad);
+        assert!(found.contains("board") && found.contains("1 problem"), "{found}");
+    }
+}
+
 #[test]
 #[cfg(feature = "dev")]
 fn one_owner_is_loud() {

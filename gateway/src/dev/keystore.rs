@@ -31,7 +31,9 @@ pub(super) fn make(
 ) -> Result<(PublicKey, String)> {
     let backend = match (kind, socket) {
         (HsmKind::Soft, _) => soft(folder)?,
-        (_, None) => anyhow::bail!("--hsm swtpm and spi-sim need --tpm-dir: a folder with one socket per node"),
+        (_, None) => {
+            anyhow::bail!("--hsm swtpm and spi-sim need --tpm-dir: a folder with one socket per node")
+        }
         (HsmKind::Swtpm, Some(socket)) => tpm(folder, TpmDevice::SwtpmUnix(reachable(socket)?)),
         (HsmKind::SpiSim, Some(socket)) => tpm(folder, TpmDevice::SpiSim(reachable(socket)?)),
     };

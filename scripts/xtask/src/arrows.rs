@@ -51,6 +51,10 @@ const BACKENDS: &[&str] = &[
 ];
 /// … and these only behind a feature: never in a release.
 const DEVELOPMENT: &[&str] = &["hsm-soft", "hsm-tis-model", "hsm-sdf-testlib", "board-sim"];
+/// What the black-box tests may see of ours: the formats, never the gateway's insides. A peer's formats are
+/// JSON (proto), Merkle batches with their signatures (proof), certificates and RFC 8998 (sm), all of which a
+/// malicious gateway speaks too; and the development keystore's file, which a thief of keys opens.
+const FORMATS: &[&str] = &["gw-proto", "gw-proof", "gw-sm", "hsm-api", "hsm-soft"];
 /// Help for tests, allowed to any crate's tests.
 const TEST_HELP: &[&str] = &["hsm-soft", "hsm-conformance", "hsm-tis-model", "hsm-sdf-testlib", "hsm-tpm2"];
 
@@ -118,11 +122,12 @@ fn arrow(p: &Package, own: u8, d: &Dependency) -> Option<String> {
     let other = level(&d.name)?;
     let name = (p.name.as_str(), d.name.as_str());
     match name {
-        ("blackbox", "gw-proto") if for_tests => None,
-        ("blackbox" | "xtask", other) => Some(format!(
-            "{} → {other}: it sees binaries and wire formats only (gw-proto, for tests)",
-            p.name
-        )),
+        // the whole package is tests
+        ("blackbox", other) if FORMATS.contains(&other) => None,
+        ("blackbox", other) => {
+            Some(format!("blackbox → {other}: it sees binaries and formats only ({})", FORMATS.join(", ")))
+        }
+        ("xtask", other) => Some(format!("xtask → {other}: it checks the others and uses none")),
         // a crate's own tests may turn on its own features
         (a, b) if for_tests && a == b => None,
         (_, b) if for_tests && TEST_HELP.contains(&b) => None,
@@ -164,7 +169,8 @@ mod tests {
         assert_eq!(one("gw-ledger", "gw-store", None, false), None);
         assert_eq!(one("xinguan", "hsm-soft", None, true), None);
         assert_eq!(one("gw-journal", "hsm-soft", Some("dev"), false), None);
-        assert_eq!(one("blackbox", "gw-proto", Some("dev"), false), None);
+        assert_eq!(one("blackbox", "gw-proto", None, false), None);
+        assert_eq!(one("blackbox", "hsm-soft", None, false), None);
         for (from, to, kind, optional) in [
             ("gw-proto", "gw-sm", None, false),
             ("gw-policy", "gw-proof", None, false),
@@ -172,7 +178,8 @@ mod tests {
             ("gw-broker", "gw-ledger", Some("dev"), false),
             ("gw-ledger", "hsm-soft", None, true),
             ("xinguan", "hsm-soft", None, false),
-            ("blackbox", "gw-proto", None, false),
+            ("blackbox", "gw-policy", None, false),
+            ("blackbox", "gw-ledger", Some("dev"), false),
             ("blackbox", "xinguan", Some("dev"), false),
             ("xtask", "gw-proto", None, false),
             ("gw-policy", "tokio", None, false),

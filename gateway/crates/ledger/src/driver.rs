@@ -4,7 +4,7 @@ use crate::{
     endpoint::Ledger,
     error::LedgerError,
     follower::{Action, Event, Follower, FollowerOptions, Moment},
-    state::{StateHandle, rebuild_helps},
+    state::{EndpointStatus, StateHandle, rebuild_helps},
     verify::{Skip, VerifiedBlock},
 };
 use gw_proto::{Clock, Height};
@@ -99,11 +99,27 @@ impl Driver {
                 .await
                 .map_err(|e| LedgerError::Halted(format!("the follower failed: {e}")))?;
             follower = back;
-            self.handle.set_endpoints(follower.status());
+            self.tell(follower.status());
             for action in actions {
                 self.act(action)?;
             }
         }
+    }
+
+    /// What each endpoint says is kept for health pages; that one begins or ceases to fail is logged too.
+    fn tell(&self, status: Vec<EndpointStatus>) {
+        let before = self.handle.endpoints();
+        for (at, now) in status.iter().enumerate() {
+            let failed = before.get(at).is_some_and(|b| b.error.is_some());
+            match &now.error {
+                Some(why) if !failed => {
+                    tracing::warn!(endpoint = %now.endpoint, %why, "a ledger endpoint fails");
+                }
+                None if failed => tracing::info!(endpoint = %now.endpoint, "a ledger endpoint works again"),
+                _ => {}
+            }
+        }
+        self.handle.set_endpoints(status);
     }
 
     fn act(&mut self, action: Action) -> Result<(), LedgerError> {

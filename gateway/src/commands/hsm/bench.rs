@@ -20,6 +20,9 @@ pub(super) fn run(config: &Config, count: u32, out: &mut dyn Write) -> Result<()
     let (median, high) = (at(50), at(99));
     let rate = f64::from(count) / total.as_secs_f64();
     writeln!(out, "{} of {}", config.keystore.node_key, opened.store.info().name)?;
-    writeln!(out, "{count} signatures: {rate:.1} a second, median {median:.2?}, 99 of 100 within {high:.2?}")?;
+    writeln!(
+        out,
+        "{count} signatures: {rate:.1} a second, median {median:.2?}, 99 of 100 within {high:.2?}"
+    )?;
     Ok(())
 }

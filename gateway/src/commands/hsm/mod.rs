@@ -123,7 +123,8 @@ fn chip(config: &Config) -> Result<Option<board_api::Hsm>> {
     if !keystore::needs_board(&config.keystore) {
         return Ok(None);
     }
-    let wanted = config.board.as_ref().context("keystore.tpm2.device is \"board\", but there is no [board]")?;
+    let wanted =
+        config.board.as_ref().context("keystore.tpm2.device is \"board\", but there is no [board]")?;
     Ok(crate::board::open(wanted)?.parts.hsm.ok())
 }
 

@@ -54,7 +54,8 @@ fn steps(purpose: KeyPurpose, setting: &str, next: &str) -> Vec<String> {
     match purpose {
         KeyPurpose::Node => vec![
             "have the new key certified: its node CA certificate goes first in identity.node_ca_chain".into(),
-            "have governance list the new key in this node's record; old TLS bindings end with that block".into(),
+            "have governance list the new key in this node's record; old TLS bindings end with that block"
+                .into(),
             switch,
         ],
         _ => vec!["have the new account admitted by the ledger's endpoints".into(), switch],
@@ -67,7 +68,9 @@ mod tests {
 
     #[test]
     fn successors_are_numbered() {
-        for (name, next) in [("node", "node-2"), ("node-2", "node-3"), ("node-9", "node-10"), ("a-b", "a-b-2")] {
+        for (name, next) in
+            [("node", "node-2"), ("node-2", "node-3"), ("node-9", "node-10"), ("a-b", "a-b-2")]
+        {
             assert_eq!(successor(name).unwrap(), next);
         }
         assert!(successor(&"x".repeat(64)).is_err());

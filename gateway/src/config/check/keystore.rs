@@ -13,12 +13,8 @@ enum Kind {
     Sdf,
 }
 
-const KINDS: [(&str, Kind); 4] = [
-    ("tpm2", Kind::Tpm2),
-    ("pkcs11", Kind::Pkcs11),
-    ("sdf", Kind::Sdf),
-    ("development", Kind::Development),
-];
+const KINDS: [(&str, Kind); 4] =
+    [("tpm2", Kind::Tpm2), ("pkcs11", Kind::Pkcs11), ("sdf", Kind::Sdf), ("development", Kind::Development)];
 
 pub(super) fn keystore(n: &mut Notes, raw: RawKeystore) -> Option<Keystore> {
     let kind = n.word("keystore.kind", raw.kind.clone(), &KINDS);
@@ -136,9 +132,7 @@ fn pkcs11(n: &mut Notes, raw: RawPkcs11) -> Option<Pkcs11> {
     let module = n.path("keystore.pkcs11.module", raw.module);
     let pin_file = n.path("keystore.pkcs11.pin_file", raw.pin_file);
     let token = match (raw.token_label, raw.token_serial) {
-        (Some(label), None) => {
-            n.text("keystore.pkcs11.token_label", Some(label), 32).map(Pkcs11Token::Label)
-        }
+        (Some(label), None) => n.text("keystore.pkcs11.token_label", Some(label), 32).map(Pkcs11Token::Label),
         (None, serial) => n.text("keystore.pkcs11.token_serial", serial, 16).map(Pkcs11Token::Serial),
         (Some(_), Some(_)) => {
             n.problem("keystore.pkcs11.token_serial", "there beside token_label", "name the token by one");

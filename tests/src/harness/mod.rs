@@ -1,0 +1,14 @@
+//! What tests are made of.
+
+pub mod agreement;
+pub mod caller;
+pub mod cases;
+pub mod consortium;
+pub mod endpoint;
+pub mod impostor;
+pub mod inside;
+pub mod ports;
+pub mod process;
+pub mod thief;
+pub mod wait;
+pub mod wire;
