@@ -82,7 +82,7 @@ fn healthy() {
 /// Bytes per command, exactly: more than these is a step back. (README of `hsm-tis`.)
 #[test]
 fn bytes_on_the_bus() {
-    for (padding, want, bytes, minimum) in [(0, 16, 162, 124), (100, 64, 318, 280)] {
+    for (padding, want, bytes, minimum) in [(0, 16, 141, 123), (100, 64, 313, 279)] {
         let config = ModelConfig { wait_states: 0, burst: 64, ready_us: 0, ..ModelConfig::default() };
         let model = Model::new(config, Sealed::new(100));
         let bus = SpiRegisters::new(model.spi(), model.cs(), 10_000_000);
