@@ -68,6 +68,37 @@ fn spi_cannot_notice_bent_payload() {
     assert!(unnoticed > 20, "{unnoticed}");
 }
 
+/// How many single flips make the chip execute a command that lost a byte. (Bursts of 1: each byte has a header,
+/// and a bent header loses it.)
+fn shortened(code: [u8; 4]) -> usize {
+    let mut command = vec![0x80, 0x01, 0, 0, 0, 0x21];
+    command.extend(code);
+    command.resize(0x21, 0xee);
+    let lost = |at| {
+        let (send, executed) = std::sync::mpsc::sync_channel(4);
+        let processor = move |c: &[u8]| {
+            let _ = send.try_send(c.len());
+            vec![0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0]
+        };
+        let config = ModelConfig { wait_states: 0, burst: 1, ready_us: 0, ..ModelConfig::default() };
+        let model = Model::new(config, processor);
+        let bus = SpiRegisters::new(model.spi(), model.cs(), 10_000_000);
+        let mut tis = Tis::new(bus, model.delay(), Config::default());
+        assert!(tis.open().is_ok());
+        model.set_faults(FaultPlan::at(at, FaultKind::FlipMosi { bit: 4 }).sparing_payload());
+        let _ = tis.transmit(&command, &mut [0; 16], 10_000);
+        executed.try_iter().any(|length| length != command.len())
+    };
+    (0..200).filter(|at| lost(*at)).count()
+}
+
+/// The one single fault beside payload that nobody can notice on SPI, and why it spares the TCG's commands.
+#[test]
+fn a_lost_size_byte() {
+    assert!(shortened([0x20, 0, 0, 1]) > 0, "0x20 is the size without that byte");
+    assert_eq!(shortened([0, 0, 0x01, 0x7b]), 0);
+}
+
 /// On a healthy bus the driver keeps to burst counts and guard times.
 #[test]
 fn healthy() {
