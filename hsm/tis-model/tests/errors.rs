@@ -235,6 +235,15 @@ fn the_operation_as_a_whole() {
     assert!(model.now_us() - begin <= tis.deadline_us(BUDGET_US));
 }
 
+/// On a bus that is slower still, not even opening gets done.
+#[test]
+fn opening_as_a_whole() {
+    let model = chip(ModelConfig { i2c_hz: 100, ..ModelConfig::default() });
+    let bus = I2cRegisters::new(model.i2c(), hsm_tis::DEFAULT_ADDRESS, 100);
+    let mut tis = Tis::new(bus, model.delay(), Config::default());
+    assert_eq!(tis.open().unwrap_err(), Error { step: Step::Open, cause: Cause::Deadline });
+}
+
 fn cancelled(model: &Model, at_look: u32) -> Result<Vec<u8>, Error> {
     let mut response = vec![0; 256];
     let mut looks = 0;
