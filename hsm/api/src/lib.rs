@@ -3,6 +3,7 @@
 //! Traits work on digests: Z, SM3 and SHA-256 are computed once, in `gw-sm`. A chip call blocks:
 //! the gateway gives each device one thread and a bounded queue, never the async runtime.
 
+pub mod backend;
 mod entropy;
 
 pub use entropy::OsEntropy;
@@ -81,6 +82,16 @@ pub enum HsmError {
         /// the keystore
         store: String,
     },
+    /// The store cannot make that key itself.
+    #[error("{store} cannot make a key named `{name}`: {remedy}")]
+    CannotMake {
+        /// the name
+        name: String,
+        /// the keystore
+        store: String,
+        /// who can, and how
+        remedy: String,
+    },
     /// The queue to the device is full.
     #[error("the signing device is busy")]
     Busy,
@@ -100,7 +111,8 @@ impl HsmError {
             | Self::Exists { .. }
             | Self::WrongPurpose { .. }
             | Self::BadName
-            | Self::Unsupported { .. } => Blame::Caller,
+            | Self::Unsupported { .. }
+            | Self::CannotMake { .. } => Blame::Caller,
             Self::Busy | Self::Closed(_) | Self::Device(_) => Blame::Device,
         }
     }
