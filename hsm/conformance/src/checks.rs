@@ -31,13 +31,13 @@ pub const ALL: &[NamedCheck] = &[
     ("nothing printed shows a secret", prints_no_secret),
 ];
 
-const PURPOSES: [KeyPurpose; 3] = [KeyPurpose::Node, KeyPurpose::Storage, KeyPurpose::Account];
+pub(crate) const PURPOSES: [KeyPurpose; 3] = [KeyPurpose::Node, KeyPurpose::Storage, KeyPurpose::Account];
 
-fn text(e: &HsmError) -> String {
+pub(crate) fn text(e: &HsmError) -> String {
     e.to_string()
 }
 
-fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Outcome {
+pub(crate) fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(problem()) }
 }
 
@@ -64,7 +64,7 @@ fn make_one(t: &Target<'_>, check: &str) -> Result<(String, Scheme, Arc<dyn Sign
     Ok((name, scheme, signer))
 }
 
-fn check_signature(key: &PublicKey, message: &[u8], signature: &Signature) -> Outcome {
+pub(crate) fn check_signature(key: &PublicKey, message: &[u8], signature: &Signature) -> Outcome {
     gw_sm::verify(key, message, signature).map_err(|e| format!("{:?}: {e}", key.scheme))
 }
 
@@ -226,7 +226,7 @@ fn concurrent_make(t: &Target<'_>) -> Outcome {
 }
 
 /// Repeats while the device is busy, as long as the target allows.
-fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
+pub(crate) fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> Result<T, String> {
     let deadline = Instant::now() + patience;
     loop {
         match f() {
@@ -236,7 +236,7 @@ fn retry<T>(patience: Duration, mut f: impl FnMut() -> Result<T, HsmError>) -> R
     }
 }
 
-fn join(threads: u8, work: impl Fn(u8) -> Outcome + Sync) -> Outcome {
+pub(crate) fn join(threads: u8, work: impl Fn(u8) -> Outcome + Sync) -> Outcome {
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|n| {
@@ -279,7 +279,7 @@ fn reopens(t: &Target<'_>) -> Outcome {
     Ok(())
 }
 
-fn prints_no_secret(t: &Target<'_>) -> Outcome {
+pub(crate) fn prints_no_secret(t: &Target<'_>) -> Outcome {
     let secrets = (t.secrets)();
     for printed in (t.printed)() {
         ensure(!printed.is_empty(), || "nothing was printed".to_owned())?;

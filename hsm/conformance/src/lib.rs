@@ -6,10 +6,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`checks`] | the checks |
+//! | [`existing`] | the checks for a keystore that cannot make keys: on keys that are there |
 //! | [`openssl`] | a second opinion on signatures by a program of others |
 //! | [`secrets`] | an entropy source that remembers, and a search for what it gave |
 
 pub mod checks;
+pub mod existing;
 pub mod openssl;
 pub mod secrets;
 
@@ -84,4 +86,10 @@ pub fn run(target: &Target<'_>) -> Report {
     let checks =
         checks::ALL.iter().map(|(name, check)| Check { name, problem: check(target).err() }).collect();
     Report { checks, openssl: openssl::is_there() }
+}
+
+/// Runs the suite on keys that are there, for a keystore whose keys only its vendor's tool makes.
+pub fn run_existing(target: &Target<'_>, keys: &[existing::ExistingKey]) -> Report {
+    let run = |(name, check): &existing::NamedCheck| Check { name, problem: check(target, keys).err() };
+    Report { checks: existing::ALL.iter().map(run).collect(), openssl: openssl::is_there() }
 }

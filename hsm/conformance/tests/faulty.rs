@@ -4,7 +4,7 @@
 use gw_proto::{PublicKey, Scheme, Signature};
 use gw_sm::KeyPair;
 use hsm_api::{Entropy as _, HsmError, KeyPurpose, KeyStore, OsEntropy, Signer, StoreInfo};
-use hsm_conformance::{Report, Target, run};
+use hsm_conformance::{Report, Target, existing::ExistingKey, run, run_existing};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -160,5 +160,88 @@ fn each_broken_promise_is_noticed_by_its_check() {
         if report.openssl && fault == Fault::SignsWrongly {
             assert!(report.failures().contains(&"the openssl command verifies the signature"));
         }
+    }
+}
+
+/// A keystore whose keys are there from the start, with the same faults.
+struct Provided(Faulty);
+
+impl KeyStore for Provided {
+    fn info(&self) -> StoreInfo {
+        self.0.info()
+    }
+    fn load_key(&self, name: &str, purpose: KeyPurpose) -> Result<Arc<dyn Signer>, HsmError> {
+        self.0.load_key(name, purpose)
+    }
+    fn create_key(
+        &self,
+        name: &str,
+        purpose: KeyPurpose,
+        scheme: Scheme,
+    ) -> Result<Arc<dyn Signer>, HsmError> {
+        let known = self.0.keys.lock().unwrap().contains_key(name);
+        if known || self.0.fault == Fault::DoesUnsupported || scheme == Scheme::EcdsaP256Sha256 {
+            return self.0.create_key(name, purpose, scheme);
+        }
+        Err(HsmError::CannotMake { name: name.into(), store: "test".into(), remedy: "another tool".into() })
+    }
+    fn list_keys(&self) -> Result<Vec<(String, KeyPurpose, PublicKey)>, HsmError> {
+        self.0.list_keys()
+    }
+}
+
+fn provided(fault: Fault) -> Arc<Provided> {
+    let store = Faulty { fault, keys: Mutex::default() };
+    for (name, purpose) in [("a", KeyPurpose::Node), ("b", KeyPurpose::Account)] {
+        store.create_key(name, purpose, Scheme::Sm2Sm3).unwrap();
+    }
+    Arc::new(Provided(store))
+}
+
+fn examine_existing(fault: Fault) -> Report {
+    let store = provided(fault);
+    let reopen = || -> Result<Arc<dyn KeyStore>, HsmError> {
+        if fault == Fault::ForgetsOnReopen { Ok(provided(fault)) } else { Ok(store.clone()) }
+    };
+    let secret = vec![0x5c; 32];
+    let printed = || vec![if fault == Fault::Prints { format!("{secret:?}") } else { "store".to_owned() }];
+    let target = Target {
+        store: &*store,
+        schemes: &[Scheme::Sm2Sm3],
+        unsupported: &[Scheme::EcdsaP256Sha256],
+        prefix: "t",
+        patience: Duration::from_millis(if fault == Fault::BusyForEver { 50 } else { 30_000 }),
+        reopen: &reopen,
+        printed: &printed,
+        secrets: &|| vec![secret.clone()],
+    };
+    let key = |name: &str, purpose| ExistingKey { name: name.into(), purpose, scheme: Scheme::Sm2Sm3 };
+    run_existing(&target, &[key("a", KeyPurpose::Node), key("b", KeyPurpose::Account)])
+}
+
+#[test]
+fn a_keystore_with_given_keys_that_keeps_its_promises_passes() {
+    let report = examine_existing(Fault::None);
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.checks.len(), hsm_conformance::existing::ALL.len());
+}
+
+#[test]
+fn each_broken_promise_on_given_keys_is_noticed_by_its_check() {
+    for (fault, check) in [
+        (Fault::SignsWrongly, "each key signs, and the signature verifies"),
+        (Fault::LoadsAnother, "each key is listed with purpose and public half"),
+        (Fault::ListsNothing, "each key is listed with purpose and public half"),
+        (Fault::ForgetsPurpose, "a key of another purpose is refused"),
+        (Fault::MissingIsDevice, "a missing key is named"),
+        (Fault::Replaces, "a name in use is refused and its key stays"),
+        (Fault::DoesUnsupported, "a key that cannot be made is refused with a remedy"),
+        (Fault::AlwaysTheSame, "any two keys differ"),
+        (Fault::BusyForEver, "threads sign at the same time"),
+        (Fault::ForgetsOnReopen, "keys are there after reopening"),
+        (Fault::Prints, "nothing printed shows a secret"),
+    ] {
+        let report = examine_existing(fault);
+        assert!(report.failures().contains(&check), "{fault:?}:\n{report}");
     }
 }
