@@ -111,7 +111,6 @@ impl Inner {
     /// A key in use does not vanish: the module shows a token that is not the one it was, or not there.
     fn gone(&self, name: &str, e: Pkcs11Error) -> Pkcs11Error {
         let Pkcs11Error::Refused(HsmError::NoSuchKey { .. }) = e else { return e };
-        self.token().start_over();
         Pkcs11Error::Gone { name: name.to_owned(), token: self.token().name.clone() }
     }
 

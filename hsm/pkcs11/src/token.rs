@@ -32,8 +32,6 @@ pub(crate) struct Token {
     pin_was_right: AtomicBool,
     /// why the PIN is not tried any more
     pin_trouble: Mutex<Option<PinTrouble>>,
-    /// the module is to be started anew before the next connection
-    start_over: AtomicBool,
 }
 
 /// A token that is logged in to, as long as this session is open: log-in counts for all of the process.
@@ -62,13 +60,7 @@ impl Token {
             login_after_wrong_pin: options.login_after_wrong_pin,
             pin_was_right: AtomicBool::new(false),
             pin_trouble: Mutex::new(None),
-            start_over: AtomicBool::new(false),
         })
-    }
-
-    /// What the module shows is not to be trusted: it may remember a token that is gone.
-    pub(crate) fn start_over(&self) {
-        self.start_over.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self, error: &Error) -> Pkcs11Error {
@@ -170,9 +162,6 @@ impl Connect for Token {
     type Error = Pkcs11Error;
 
     fn connect(&self) -> Result<Connection, Pkcs11Error> {
-        if self.start_over.swap(false, Ordering::Relaxed) {
-            self.library.restart()?;
-        }
         match self.reach() {
             Err(e @ (Pkcs11Error::NoToken { .. } | Pkcs11Error::Lost { .. })) => {
                 if self.library.restart()? {

@@ -1,6 +1,6 @@
 //! Keys and signatures as libraries lay them out: fields of 64 bytes, or of 32.
 //!
-//! GM/T 0018 has ECCrefPublicKey { u32 bits; x[64]; y[64] } and ECCSignature { r[64]; s[64] }, each number at
+//! GM/T 0018 has `ECCrefPublicKey { u32 bits; x[64]; y[64] }` and `ECCSignature { r[64]; s[64] }`, each number at
 //! the right end of its field. Libraries after the older header (FISCO BCOS has that) use fields of 32 bytes.
 //! Nothing in the interface says which: [`Probe`] finds out by what a call writes.
 
