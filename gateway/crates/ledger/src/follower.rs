@@ -281,8 +281,12 @@ impl Follower {
             }
             Ok(_) => match verify_header(&header, &self.position.sealers) {
                 Ok(other) => self.fork(height, ours, other.hash(), actions),
-                Err(e) if e.is_short_quorum() => self.endpoints.short_quorum(endpoint, height),
-                Err(e) => self.fail(endpoint, e.to_string(), at),
+                Err(e) => {
+                    if e.is_short_quorum() {
+                        self.endpoints.short_quorum(endpoint, height);
+                    }
+                    self.fail(endpoint, e.to_string(), at);
+                }
             },
             Err(e) => self.fail(endpoint, e.to_string(), at),
         }

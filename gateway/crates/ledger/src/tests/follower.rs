@@ -226,6 +226,40 @@ fn short(bench: &Bench, endpoint: usize, at: u64) {
     assert_eq!(bench.alarms, [alarm]);
 }
 
+#[test]
+fn a_block_without_a_quorum_alarms_until_the_endpoint_does_better() {
+    let (one, other) = branches(3, 2);
+    let minority = Peer { fault: signed_by(4, &[0, 1]), ..Peer::honest(&other.chain) };
+    let mut bench = Bench::new(&one, vec![minority, Peer::honest(&one.chain)]);
+    bench.tick(0);
+    short(&bench, 0, 4);
+    assert_eq!((bench.height(), &bench.halted), (5, &None), "the other goes on");
+    bench.assert_prefix_of(&one.chain);
+    // it shows as much again when it is compared
+    bench.tick(1_000);
+    short(&bench, 0, 5);
+    bench.peers[0] = Peer::honest(&one.chain);
+    bench.tick(999);
+    short(&bench, 0, 5);
+    bench.tick(1);
+    assert_eq!(bench.alarms, []);
+    assert_eq!(bench.error_of(0), "");
+}
+
+/// Seen only when its header is compared: it never gave a block.
+#[test]
+fn a_header_without_a_quorum_alarms_and_is_not_asked_for_without_end() {
+    let (one, other) = branches(3, 2);
+    let minority = Peer { fault: signed_by(4, &[2, 3]), ..Peer::honest(&other.chain) };
+    let mut bench = Bench::new(&one, vec![Peer::honest(&one.chain), minority]);
+    bench.tick(0);
+    short(&bench, 1, 4);
+    assert_eq!((bench.height(), &bench.halted), (5, &None));
+    bench.peers[1] = Peer::honest(&one.chain);
+    bench.tick(1_000);
+    assert_eq!(bench.alarms, []);
+}
+
 fn regression(bench: &Bench, from: u64, to: u64) {
     let alarm = Alarm::Regression { endpoint: "peer0".into(), from: Height(from), to: Height(to) };
     assert_eq!(bench.alarms, [alarm]);
