@@ -281,6 +281,41 @@ fn a_head_that_goes_back_alarms_until_it_is_there_again() {
     assert_eq!(bench.alarms, []);
 }
 
+/// It went back and came again with other blocks: what it showed before counts for nothing.
+#[test]
+fn an_endpoint_that_went_back_is_compared_again() {
+    let (one, other) = branches(4, 2);
+    let mut bench = Bench::new(&one, vec![Peer::honest(&one.chain), Peer::honest(&one.chain)]);
+    bench.tick(0);
+    assert_eq!(bench.height(), 6);
+    bench.peers[0] = Peer { claims: Some(4), ..Peer::honest(&other.chain) };
+    bench.tick(200);
+    regression(&bench, 6, 4);
+    bench.peers[0].claims = None;
+    bench.tick(200);
+    assert!(bench.halted.is_some(), "its block 6 is another: {:?}", bench.alarms);
+}
+
+/// One wrong number must not alarm for ever: it ends when the endpoint shows all that we hold.
+#[test]
+fn a_boast_taken_back_is_forgiven() {
+    let mut world = chain(6);
+    let mut bench = two(&world, Fault::None);
+    bench.peers[0].claims = Some(1 << 60);
+    bench.tick(0);
+    assert_eq!(bench.height(), 6);
+    bench.peers[0].claims = Some(5);
+    bench.tick(1_000);
+    regression(&bench, 1 << 60, 5);
+    bench.peers[0].claims = None;
+    bench.tick(1_000);
+    assert_eq!(bench.alarms, []);
+    world.extend(1);
+    bench.peers = vec![Peer::honest(&world.chain); 2];
+    bench.tick(1_000);
+    assert_eq!((bench.height(), &bench.alarms[..]), (7, &[][..]));
+}
+
 /// After a restart nobody has the block that we hold: the chain itself went back.
 #[test]
 fn a_chain_shorter_than_the_state_alarms() {
