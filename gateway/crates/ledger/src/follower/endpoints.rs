@@ -3,7 +3,7 @@
 use super::{Action, Alarm};
 use crate::state::EndpointStatus;
 use gw_proto::Height;
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 /// An endpoint's head went back.
 #[derive(Debug, Clone, Copy)]
@@ -194,12 +194,15 @@ impl Endpoints {
         }
     }
 
-    /// Whom to ask for a block: the preferred one, or the next that has it and is not left alone.
-    pub(super) fn choose(&self, height: Height, now: Instant) -> Option<usize> {
+    /// Whom to ask for a block: the preferred one, or the next that has it and is not left alone. One that
+    /// owes answers comes into question only while there is no other: its head is only a claim.
+    pub(super) fn choose(&self, height: Height, now: Instant, owing: &BTreeSet<usize>) -> Option<usize> {
         let n = self.all.len();
-        (0..n)
-            .map(|i| (self.preferred + i) % n)
-            .find(|i| self.all.get(*i).is_some_and(|e| e.head.is_some_and(|h| h >= height) && e.may_ask(now)))
+        let mut order = (0..n).map(|i| (self.preferred + i) % n).filter_map(|i| Some((i, self.all.get(i)?)));
+        let has = |e: &Endpoint| e.head.is_some_and(|h| h >= height) && e.may_ask(now);
+        let prompt = |i: usize, e: &Endpoint| e.head.is_some() && e.may_ask(now) && !owing.contains(&i);
+        let alone = !self.all.iter().enumerate().any(|(i, e)| prompt(i, e));
+        order.find(|(i, e)| has(e) && (alone || prompt(*i, e))).map(|(i, _)| i)
     }
 
     /// Whom to ask for a header: at the highest height that it has and that we still remember, unless it has

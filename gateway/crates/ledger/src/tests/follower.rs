@@ -103,6 +103,56 @@ fn an_endpoint_that_is_down_or_lost_costs_only_its_turn() {
     }
 }
 
+/// It tells its head and never gives a block: another endpoint is asked without waiting for its time-out.
+#[test]
+fn a_stalling_endpoint_holds_nothing_up() {
+    let world = chain(5);
+    let mut bench = two(&world, Fault::Stalls);
+    bench.tick(0);
+    assert_eq!(bench.height(), 0);
+    bench.tick(999);
+    assert_eq!(bench.height(), 0, "it has a second");
+    bench.tick(1);
+    assert_eq!(bench.height(), 5);
+    // as long as it owes an answer it is asked for no other block
+    let mut longer = world.clone();
+    longer.extend(3);
+    bench.peers =
+        vec![Peer { fault: Fault::Stalls, ..Peer::honest(&longer.chain) }, Peer::honest(&longer.chain)];
+    bench.tick(200);
+    assert_eq!(bench.height(), 8);
+    bench.assert_prefix_of(&longer.chain);
+}
+
+/// A head that nobody has: the questions for it must not keep others from being asked.
+#[test]
+fn a_boasting_endpoint_holds_nothing_up() {
+    let mut world = chain(3);
+    let boaster = Peer { claims: Some(u64::MAX), fault: Fault::Stalls, ..Peer::honest(&world.chain) };
+    let mut bench = Bench::new(&world, vec![boaster, Peer::honest(&world.chain)]);
+    bench.tick(0);
+    bench.tick(1_000);
+    assert_eq!(bench.height(), 3);
+    world.extend(1);
+    bench.peers[1].chain = world.chain.clone();
+    bench.tick(1_000);
+    assert_eq!(bench.height(), 4);
+}
+
+#[test]
+fn a_slow_answer_is_still_taken() {
+    let world = chain(3);
+    let mut bench = Bench::new(&world, vec![Peer { fault: Fault::Stalls, ..Peer::honest(&world.chain) }]);
+    bench.tick(0);
+    for _ in 0..20 {
+        bench.tick(1_000);
+    }
+    assert_eq!(bench.fetches(), [(0, 1), (0, 2), (0, 3)], "there is nobody else, and it is not asked twice");
+    bench.peers[0].fault = Fault::None;
+    bench.settle();
+    assert_eq!(bench.height(), 3);
+}
+
 #[test]
 fn a_liars_blocks_are_taken_from_another_and_it_waits_its_turn_out() {
     let world = chain(4);
