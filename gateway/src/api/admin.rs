@@ -40,7 +40,7 @@ pub fn router(app: Arc<App>) -> axum::Router {
             .route("/admin/v1/looks", post(looks))
             .route("/admin/v1/reconciliation", get(reconciliation));
     }
-    router.fallback(not_found).with_state(app)
+    router.method_not_allowed_fallback(call::method_not_allowed).fallback(not_found).with_state(app)
 }
 
 fn bounds(app: &App) -> Bounds {

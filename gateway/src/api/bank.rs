@@ -69,6 +69,7 @@ pub fn router(app: Arc<App>) -> axum::Router {
     router
         .route("/openapi.json", axum::routing::get(move |s, r| show_document(s, r, document.clone())))
         .route("/problems", axum::routing::get(show_problems))
+        .method_not_allowed_fallback(call::method_not_allowed)
         .fallback(not_found)
         .with_state(app)
 }

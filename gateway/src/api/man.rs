@@ -30,7 +30,7 @@ pub fn router(app: Arc<App>) -> axum::Router {
     if app.has(Role::Supervisor) {
         router = router.route(DELIVERY_PATH, post(take_delivery));
     }
-    router.fallback(not_found).with_state(app)
+    router.method_not_allowed_fallback(call::method_not_allowed).fallback(not_found).with_state(app)
 }
 
 fn bounds(app: &App) -> Bounds {
