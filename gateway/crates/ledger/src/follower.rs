@@ -299,7 +299,8 @@ impl Follower {
     fn fork(&mut self, height: Height, ours: Digest, theirs: Digest, actions: &mut Vec<Action>) {
         let why = format!(
             "the chain has forked: a quorum signed two blocks at height {height}, {ours} and {theirs}; \
-             ask the consortium's operators, then restart with the right endpoints"
+             ask the consortium's operators which is right, then restart with the right endpoints; if this box \
+             took the other block, remove its ledger state first: it is rebuilt from the chain"
         );
         self.halted = true;
         self.ready.clear();
