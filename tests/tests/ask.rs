@@ -69,6 +69,7 @@ fn tries() -> Result<()> {
     cases.case("an Idempotency-Key of a wrong form", || idempotency_form(&c, &good, &id));
     cases.case("traceparent is continued, also at the sources", || trace_context(&c, &good));
     cases.case("every answer has its digest", || digests(&c, &good));
+    cases.case("paths and methods that are not there", || no_such_path(&c));
     cases.case("limits", || limits(&c));
     cases.end()
 }
@@ -280,6 +281,29 @@ fn digests(c: &Consortium, query: &Value) -> Result<()> {
         same("Cache-Control", reply.header("cache-control"), Some("no-store"))?;
     }
     Ok(())
+}
+
+fn no_such_path(c: &Consortium) -> Result<()> {
+    for path in
+        ["/", "/nowhere", "/v1/reports/", "/v1/authorizations/short", "/v1/../problems", "/man/v1/queries"]
+    {
+        c.bank(&Ask::get(path).curl(&["--path-as-is"]))?.refused("not-found").context(path)?;
+    }
+    c.bank(&Ask::get("/v1/traces"))?.refused("malformed-request")?;
+    c.bank(&Ask::get("/v1/traces?authorization_id=1"))?.refused("not-found")?;
+    for (method, path, allowed) in [
+        ("DELETE", "/v1/authorizations", "POST"),
+        ("PUT", "/v1/reports", "POST"),
+        ("POST", "/v1/catalogue", "GET,HEAD"),
+        ("POST", "/problems", "GET,HEAD"),
+    ] {
+        let reply = c.bank(&Ask::new(method, path, None))?;
+        same("status", reply.status, 405).context(path)?;
+        reply.refused("method-not-allowed").context(path)?;
+        same("Allow", reply.header("allow"), Some(allowed)).context(path)?;
+    }
+    let reply = c.admin(BANK, &Ask::get("/admin/v1/drain"))?.answer()?;
+    reply.refused("method-not-allowed").map(drop)
 }
 
 /// Three queries about one subject at once, then one in ten seconds.

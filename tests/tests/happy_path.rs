@@ -7,8 +7,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use blackbox::{
-    Agreement, Ask, BANK, Cases, Consortium, HEFEI, Profile,
-    harness::{agreement, cases::same, thief, wait},
+    Agreement, Ask, BANK, Cases, Consortium, HEFEI, Listener, Profile, SUPERVISOR,
+    harness::{agreement, cases::same, process::run_well, thief, wait},
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -35,6 +35,7 @@ fn story(profile: Profile) -> Result<()> {
     });
     cases.case("both sides tell the ledger", || traced(&c, &authorization, 1));
     cases.case("the supervisor sees who looked, when and why", || looked(&c, &agreement, 1));
+    cases.case("xinguan trace prints it", || printed(&c, &agreement));
     cases.case("kill -9 of the bank's gateway and of a source, and it goes on", || {
         c.kill(BANK)?;
         c.kill(HEFEI)?;
@@ -116,6 +117,43 @@ fn looked(c: &Consortium, agreement: &Agreement, times: usize) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Who, when, why, and that nothing is missing, as `xinguan trace` prints it for the supervisor's auditor.
+fn printed(c: &Consortium, agreement: &Agreement) -> Result<()> {
+    let auditor = c.client("pboc-shanghai", "auditor");
+    let (cert, key) = auditor.identity.context("an auditor has a certificate")?;
+    let url = format!("https://{}", c.address(SUPERVISOR, Listener::Admin)?);
+    let files = [cert, key, auditor.roots].map(|f| f.to_string_lossy().into_owned());
+    let [cert, key, roots] = &files;
+    let out = run_well(&[
+        "trace",
+        "--cert",
+        cert,
+        "--key",
+        key,
+        "--roots",
+        roots,
+        "--url",
+        &url,
+        "--subject",
+        agreement.statement.subject.expose(),
+        "--reason",
+        "black-box test",
+    ])?;
+    let shown = String::from_utf8(out.stdout)?;
+    for word in [
+        "1 次",
+        "bank-suzhou",
+        "01 ",
+        "signed",
+        "commitment matches",
+        "bureau-hefei-1: answered",
+        "无 / none",
+    ] {
+        ensure!(shown.contains(word), "no `{word}` in {shown}");
+    }
+    Ok(())
 }
 
 /// Codes, passphrases and private keys of the whole consortium, in every log of every process.

@@ -12,6 +12,7 @@ use blackbox::{
     Agreement, Ask, BANK, Caller, Cases, Consortium, HANGZHOU, Listener, OTHER_BANK, Outcome, Profile,
     SUPERVISOR,
     harness::{
+        caller,
         cases::same,
         inside::{Inside, Kind},
         process::run_well,
@@ -92,6 +93,7 @@ fn walk() -> Result<()> {
             rows.try_for_each(|o| by_node(&c, example_of(&examples, o)?, &caller, &is))
         });
     }
+    cases.case("a client of the other profile", || other_profile(&c));
     let drain = operations.iter().find(|o| o.path.ends_with("/drain")).context("no drain")?;
     let [bank, _] = &people;
     cases.case("drain by everybody, last by who may", || drained(&c, drain, &examples, bank));
@@ -337,6 +339,24 @@ fn failures(c: &Consortium, example: &Example, listener: Listener, then: &Then) 
     let name =
         format!("xinguan_handshakes_failed_total{{listener=\"{}\",reason=\"{why}\"}}", listener.name());
     c.metric(example.gateway, &name)
+}
+
+/// SM2 certificates and RFC 8998 at a listener of the international profile: nothing in common.
+fn other_profile(c: &Consortium) -> Result<()> {
+    let sm = Consortium::make(Profile::Sm)?;
+    let incompatible =
+        || c.metric(BANK, "xinguan_handshakes_failed_total{listener=\"bank\",reason=\"incompatible\"}");
+    let before = incompatible()?;
+    let url = format!("https://{}/v1/catalogue", c.address(BANK, Listener::Bank)?);
+    let caller = Caller { roots: c.file("pki/man-root.pem"), ..sm.credit_system() };
+    let of_sm =
+        caller::send(Profile::Sm, &sm.credit_system(), &url, &Ask::get("/v1/catalogue"), &c.path(""))?;
+    ensure!(matches!(of_sm, Outcome::None(_)), "{of_sm:?}");
+    same("handshakes that failed as incompatible", incompatible()?, before + 1.0)?;
+    // a P-256 client that shows an SM2 certificate: curl does not even read it
+    let mixed = caller::send(Profile::International, &caller, &url, &Ask::get("/v1/catalogue"), &c.path(""))?;
+    ensure!(matches!(mixed, Outcome::None(_)), "{mixed:?}");
+    Ok(())
 }
 
 /// Callers of the MAN listeners, and what becomes of them; `None`: what the example says.

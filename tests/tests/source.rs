@@ -14,6 +14,7 @@ use blackbox::{
     harness::{
         agreement::{now, random},
         cases::same,
+        consortium::{quota, set},
         thief::{Place, Thief, opening},
         wait,
     },
@@ -106,6 +107,7 @@ fn tries() -> Result<()> {
     the_ledger(&mut cases, &bad);
     cases.case("deliveries in others' names", || deliveries(&bad));
     cases.case("an institution that a supervisor has blocked", || blocked(&bad));
+    cases.case("more requests than the source's limit for an institution", || flood(&bad));
     cases.end()
 }
 
@@ -409,6 +411,23 @@ fn blocked(bad: &Bad<'_>) -> Result<()> {
     let at = supervisor.write(vec![change(Standing::Active)])?;
     reached(bad, HANGZHOU, at.height)?;
     bad.ask(Request { expires: now().plus(Duration::from_secs(20)), ..request })?.success(200).map(drop)
+}
+
+/// Refused before any signature is verified: by then the limit has spoken.
+fn flood(bad: &Bad<'_>) -> Result<()> {
+    ensure!(bad.c.stop(HANGZHOU)?.success(), "the source did not stop well");
+    bad.c.configure(HANGZHOU, |t| set(t, "limits.institution", quota(6, 2)))?;
+    bad.c.start_ready(HANGZHOU)?;
+    let request = bad.good()?.request;
+    reached(bad, HANGZHOU, request.height)?;
+    bad.ask(request.clone())?.success(200)?;
+    bad.ask(request.clone())?.refused("request-replayed")?;
+    let reply = bad.ask(request)?;
+    same("status", reply.status, 429)?;
+    reply.refused("quota-exceeded")?;
+    let after: u64 = reply.header("retry-after").context("no Retry-After")?.parse()?;
+    ensure!((1..=10).contains(&after), "Retry-After: {after}");
+    same("RateLimit-Policy", reply.header("ratelimit-policy"), Some("\"institution\";q=2;w=20"))
 }
 
 /// The gateway has verified that block.
