@@ -374,10 +374,8 @@ fn open_board(config: &Config) -> Result<Board, StartError> {
     })
 }
 
-type Keys = (Arc<dyn hsm_api::Signer>, Arc<dyn hsm_api::Signer>);
-
 /// Node key and account key. A device blocks while it works: off the runtime's threads.
-async fn open_keys(config: &Config, chip: Option<board_api::Hsm>) -> Result<Keys, StartError> {
+async fn open_keys(config: &Config, chip: Option<board_api::Hsm>) -> Result<keystore::Keys, StartError> {
     let wanted = config.keystore.clone();
     tokio::task::spawn_blocking(move || keystore::keys(&wanted, chip))
         .await

@@ -58,11 +58,11 @@ pub fn init(config: &Keystore, chip: Option<Hsm>) -> Result<OpenKeystore, Keysto
     }
 }
 
-/// The node key and the account key.
-pub fn keys(
-    config: &Keystore,
-    chip: Option<Hsm>,
-) -> Result<(Arc<dyn Signer>, Arc<dyn Signer>), KeystoreError> {
+/// Node key and account key.
+pub type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);
+
+/// The keys that a gateway runs with.
+pub fn keys(config: &Keystore, chip: Option<Hsm>) -> Result<Keys, KeystoreError> {
     let opened = open(config, chip)?;
     let node = opened.store.load_key(&config.node_key, KeyPurpose::Node).map_err(failed)?;
     let account = opened.store.load_key(&config.account_key, KeyPurpose::Account).map_err(failed)?;
