@@ -11,6 +11,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("gw-policy", 2), // pure decisions
     ("gw-proof", 2),  // batches and the offline verifier
     ("hsm-api", 2),   // traits of keystores
+    ("gw-attest", 3), // judges evidence; its tests speak hsm-api
     ("gw-journal", 3),
     ("gw-ledger", 3),
     ("gw-source", 3),
@@ -34,7 +35,7 @@ const LEVELS: &[(&str, u8)] = &[
 ];
 
 /// Crates that decide or describe and so never touch network, disk, threads or chance.
-const PURE: &[&str] = &["gw-proto", "gw-policy", "gw-proof"];
+const PURE: &[&str] = &["gw-proto", "gw-policy", "gw-proof", "gw-attest"];
 const NOT_IN_PURE: &[&str] =
     &["tokio", "hyper", "hyper-util", "rusqlite", "sled", "getrandom", "rand", "rustls", "axum", "socket2"];
 

@@ -51,6 +51,16 @@ pub mod domain {
     pub const KEY_ID: &str = "xinguan/key-id/1";
     /// The journal's chain.
     pub const JOURNAL: &str = "xinguan/journal/1";
+    /// What a quote of an attestation covers besides the PCRs.
+    pub const ATTEST_QUOTE: &str = "xinguan/attest-quote/1";
+    /// What the certificate of a node key inside an attestation covers besides the key.
+    pub const ATTEST_CERTIFY: &str = "xinguan/attest-certify/1";
+    /// A box's list of software, as measured.
+    pub const INVENTORY: &str = "xinguan/inventory/1";
+    /// A box's configuration, as measured.
+    pub const CONFIGURATION: &str = "xinguan/configuration/1";
+    /// What a release should measure, signed by the image build.
+    pub const REFERENCE: &str = "xinguan/reference-manifest/1";
 }
 
 /// Why a value has no canonical form.
