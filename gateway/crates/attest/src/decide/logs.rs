@@ -194,7 +194,7 @@ impl Judge<'_> {
     /// The list in the bundle is the one that was extended, once, into a PCR of the policy.
     fn inventory(&self, sheet: &mut Sheet) {
         match inventory_measurement(self.bank, &self.bundle.claims.inventory) {
-            Ok(d) => drop(self.measured(sheet, N::Inventory, evidence::INVENTORY, &d)),
+            Ok(d) => self.measured(sheet, N::Inventory, evidence::INVENTORY, &d),
             Err(e) => drop(sheet.check(N::Inventory, false, "a list of software", e)),
         }
     }
