@@ -10,8 +10,9 @@ use crate::{
 use std::{collections::hash_map::DefaultHasher, hash::Hasher as _};
 
 const TAG: [u8; 2] = [0x80, 0x01];
-/// A vendor-specific command code (TPM 2.0 part 2, `TPM_CC`).
-const CODE: [u8; 4] = [0x20, 0, 0, 1];
+/// No command has this code. As all of the TCG's it begins with zeros: when a byte of the size gets lost, what
+/// follows must not spell a size that happens to fit (a vendor's code, 0x20…, behind a size of 0x21 does).
+const CODE: [u8; 4] = [0, 0, 0x01, 0xff];
 const SEAL: usize = 8;
 /// Header, number, size wanted.
 const FIXED: usize = 10 + 8 + 2;

@@ -1,6 +1,6 @@
 //! What the driver promises, under every single fault of one operation and under random schedules.
 
-use hsm_tis::{Config, SpiRegisters, Tis};
+use hsm_tis::{Config, DEFAULT_ADDRESS, I2cRegisters, SpiRegisters, Tis};
 use hsm_tis_model::{
     FaultKind, FaultPlan, Model, ModelConfig, Sealed, SealedCommand, minimum_spi_bytes,
     schedule::{Bus, Promise, Schedule, Tally, run_many},
@@ -68,7 +68,38 @@ fn spi_cannot_notice_bent_payload() {
     assert!(unnoticed > 20, "{unnoticed}");
 }
 
-/// On a healthy bus the driver keeps to burst counts and guard times.
+/// How many single flips make the chip execute a command that lost a byte. (Bursts of 1: each byte has a header,
+/// and a bent header loses it.)
+fn shortened(code: [u8; 4]) -> usize {
+    let mut command = vec![0x80, 0x01, 0, 0, 0, 0x21];
+    command.extend(code);
+    command.resize(0x21, 0xee);
+    let lost = |at| {
+        let (send, executed) = std::sync::mpsc::sync_channel(4);
+        let processor = move |c: &[u8]| {
+            let _ = send.try_send(c.len());
+            vec![0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0]
+        };
+        let config = ModelConfig { wait_states: 0, burst: 1, ready_us: 0, ..ModelConfig::default() };
+        let model = Model::new(config, processor);
+        let bus = SpiRegisters::new(model.spi(), model.cs(), 10_000_000);
+        let mut tis = Tis::new(bus, model.delay(), Config::default());
+        assert!(tis.open().is_ok());
+        model.set_faults(FaultPlan::at(at, FaultKind::FlipMosi { bit: 4 }).sparing_payload());
+        let _ = tis.transmit(&command, &mut [0; 16], 10_000);
+        executed.try_iter().any(|length| length != command.len())
+    };
+    (0..200).filter(|at| lost(*at)).count()
+}
+
+/// The one single fault beside payload that nobody can notice on SPI, and why it spares the TCG's commands.
+#[test]
+fn a_lost_size_byte() {
+    assert!(shortened([0x20, 0, 0, 1]) > 0, "0x20 is the size without that byte");
+    assert_eq!(shortened([0, 0, 0x01, 0x7b]), 0);
+}
+
+/// Without faults each operation succeeds, on whatever chip.
 #[test]
 fn healthy() {
     for seed in 0..200 {
@@ -79,10 +110,25 @@ fn healthy() {
     }
 }
 
+/// No I2C start is early, no FIFO byte beyond the burst count: each would be made good, but costs time.
+#[test]
+fn guard_times_and_bursts_are_kept() {
+    for guard_us in [0, 20, 250] {
+        let config = ModelConfig { guard_us, vary: Some(u64::from(guard_us)), ..ModelConfig::default() };
+        let model = Model::new(config, Sealed::new(100));
+        let bus = I2cRegisters::new(model.i2c(), DEFAULT_ADDRESS, 400_000);
+        let mut tis = Tis::new(bus, model.delay(), Config::default());
+        let size = tis.transmit(SealedCommand::new(1, 100, 200).bytes(), &mut [0; 256], 10_000);
+        assert!(size.is_ok(), "{size:?}");
+        let counters = model.counters();
+        assert_eq!((counters.early, counters.refused, counters.overruns), (0, 0, 0), "guard time {guard_us}");
+    }
+}
+
 /// Bytes per command, exactly: more than these is a step back. (README of `hsm-tis`.)
 #[test]
 fn bytes_on_the_bus() {
-    for (padding, want, bytes, minimum) in [(0, 16, 162, 124), (100, 64, 318, 280)] {
+    for (padding, want, bytes, minimum) in [(0, 16, 141, 123), (100, 64, 313, 279)] {
         let config = ModelConfig { wait_states: 0, burst: 64, ready_us: 0, ..ModelConfig::default() };
         let model = Model::new(config, Sealed::new(100));
         let bus = SpiRegisters::new(model.spi(), model.cs(), 10_000_000);
@@ -94,6 +140,6 @@ fn bytes_on_the_bus() {
         let counters = model.counters();
         let fewest = minimum_spi_bytes(command.bytes().len() as u64, command.answer_size() as u64);
         assert_eq!((counters.bytes, fewest), (bytes, minimum));
-        assert_eq!((counters.overruns, counters.early, counters.commands), (0, 0, 1));
+        assert_eq!((counters.overruns, counters.commands), (0, 1));
     }
 }

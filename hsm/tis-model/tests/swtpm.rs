@@ -1,4 +1,11 @@
 //! The driver to a real TPM 2.0 implementation: swtpm behind the registers, over SPI and over I2C.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail the test"
+)]
 
 use hsm_tis::{Config, DEFAULT_ADDRESS, I2cRegisters, RegisterBus, SpiRegisters, Tis};
 use hsm_tis_model::{Endpoint, Model, ModelConfig, ModelDelay, Swtpm};

@@ -43,10 +43,13 @@
 //! this layer does notice is every single fault elsewhere, because counts no longer agree: the chip must want
 //! more until the last byte and none after it (`Expect`), the response must have a known tag and a size that
 //! fits, and after its last byte nothing may be left (`dataAvail`). Two faults at once can
-//! defeat that. Whoever needs right results over SPI uses HMAC sessions, which cover command and response end
-//! to end. On I2C the chip's CRC-16 (`TPM_DATA_CSUM`) of the command is compared before it runs, and of the response
-//! after: all single and double bit errors are found, others but for one in 65,536. It is no protection
-//! against somebody on the bus; sessions are.
+//! defeat that; and so can one that loses a byte of the command's size, if what follows happens to spell a size that
+//! fits (with the TCG's command codes, which begin with zeros, it does not; a vendor's 0x20… behind the size 0x21
+//! does). Whoever needs right results over SPI uses HMAC sessions, which cover command and response end to end.
+//!
+//! On I2C the chip's CRC-16 (`TPM_DATA_CSUM`) of the command is compared before it runs, and of the response after:
+//! all single and double bit errors are found, others but for one in 65,536. It is no protection against somebody
+//! on the bus; sessions are.
 #![no_std]
 
 mod bus;

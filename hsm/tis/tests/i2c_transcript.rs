@@ -51,7 +51,7 @@ fn opening() -> Vec<Transaction> {
 }
 
 fn sending() -> Vec<Transaction> {
-    vec![
+    [
         write(0x18, &[0x40]),
         read(0x18, &[0xc4, 64, 0, 0]),
         write(0x24, &GET_RANDOM[..11]),
@@ -63,7 +63,7 @@ fn sending() -> Vec<Transaction> {
 }
 
 fn answering(command_crc: [u8; 2]) -> Vec<Transaction> {
-    vec![
+    [
         read(0x44, &command_crc),
         write(0x18, &[0x20]),
         read(0x18, &[0x94, 14, 0, 0]),
