@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     dial,
     documents::Documents,
-    listen::ListenerKind,
+    listen::{ListenerKind, PeerCert},
     nonces::Nonces,
     reject::{self, Rejection},
     signing::BatchSigner,
@@ -20,7 +20,7 @@ use gw_journal::{Entry, Journal, Note, Outbox};
 use gw_ledger::{Health, Ledger, LedgerError, StateGuard, StateHandle, Submitter};
 use gw_policy::Fate;
 use gw_proto::{
-    Budget, Clock, Height, InstitutionId, NodeId, Role, genesis::Genesis, record::Record,
+    Budget, Clock, Height, InstitutionId, NodeId, Role, UnixMillis, genesis::Genesis, record::Record,
     report::InclusionProof,
 };
 use gw_sm::cert::Crl;
@@ -28,11 +28,13 @@ use gw_source::{BlockingSource, Catalogue};
 use hsm_api::{Entropy, Signer};
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
+use tokio_util::task::TaskTracker;
 
 /// The CRLs that were loaded, per listener: asked per request.
 #[derive(Debug, Default)]
@@ -45,9 +47,25 @@ impl Revoked {
     pub fn new(lists: HashMap<ListenerKind, Vec<Crl>>) -> Self {
         Self { lists }
     }
-    /// Whether a serial number is on a listener's CRLs.
-    pub fn contains(&self, listener: ListenerKind, serial: &[u8]) -> bool {
-        self.lists.get(&listener).is_some_and(|l| l.iter().any(|crl| crl.lists(serial)))
+    /// Asks the lists of a listener for each certificate of a peer's chain: the node CA's too, whose TLS
+    /// certificates are on no list. A list that went out of date since the handshake is no answer: fail closed.
+    pub fn check(
+        &self,
+        listener: ListenerKind,
+        cert: &PeerCert,
+        now: UnixMillis,
+    ) -> Result<(), &'static str> {
+        let lists = self.lists.get(&listener).map(Vec::as_slice).unwrap_or_default();
+        for (issuer, serial) in &cert.listed_as {
+            let of_issuer = || lists.iter().filter(|crl| crl.issuer() == issuer.as_slice());
+            if of_issuer().any(|crl| crl.lists(serial)) {
+                return Err("a certificate of the chain is on its issuer's current CRL");
+            }
+            if of_issuer().next().is_some() && !of_issuer().any(|crl| crl.is_current(now)) {
+                return Err("the CRL that would speak for the certificate is out of date");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -79,8 +97,6 @@ pub struct App {
     pub journal: Journal,
     /// what must reach ledger and supervisor
     pub outbox: Outbox,
-    /// wakes the outbox's worker
-    pub outbox_wake: tokio::sync::Notify,
     /// request quotas
     pub limits: Limits,
     /// statements, evidence, openings
@@ -109,6 +125,8 @@ pub struct App {
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// proofs that were fetched, by height and transaction: a replayed answer needs them again
     pub proofs: Mutex<ProofCache>,
+    /// queries under way: each goes on to its trace, also when nobody waits for its answer any more
+    pub queries: TaskTracker,
     /// no new requests
     pub stopping: AtomicBool,
 }
@@ -134,6 +152,16 @@ impl App {
     /// Take no new requests from now on.
     pub fn begin_draining(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+    /// Runs a query to its end. Once a use is reserved its trace and openings are owed to the chain and the
+    /// supervisor, also when the caller hangs up or its time is over: the caller's connection does not carry
+    /// the work. Quotas bound how many there are, the query's own budget how long one takes.
+    pub async fn to_the_end<T: Send + 'static>(
+        &self,
+        query: impl Future<Output = Result<T, Rejection>> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let task = self.queries.spawn(tracing::Instrument::in_current_span(query));
+        task.await.map_err(Rejection::internal)?
     }
     /// A state that may be served from: fresh, no alarm, no halt. Fail closed.
     /// Commits wait for the guard: it lives for one decision and never across an await.
@@ -207,4 +235,51 @@ pub fn ledger_rejection(e: LedgerError) -> Rejection {
         return Rejection::new(reject::BUSY, "too many records wait for the ledger").because(e);
     }
     Rejection::new(reject::LEDGER_DOWN, "the record did not reach a verified block in time").because(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::testkit::{Entity, NOW, Pki};
+    use gw_sm::{cert::parse_cert, tls::Profile};
+    use std::time::Duration;
+
+    fn peer(chain: &[&[u8]]) -> PeerCert {
+        let chain: Vec<_> = chain.iter().map(|c| (*c).to_vec().into()).collect();
+        PeerCert::of_chain(Some(&chain)).unwrap().unwrap()
+    }
+
+    /// A connection and a resumed session outlive the handshake that looked at the lists.
+    #[test]
+    fn a_list_speaks_for_its_issuers_certificates_while_it_is_in_date() {
+        let (pki, other) = (Pki::new(Profile::International), Pki::new(Profile::International));
+        let (revoked, fine) = (pki.client("revoked"), pki.client("fine"));
+        let serial = parse_cert(&revoked.der).unwrap().serial;
+        let namesake = other.issue(|s| s.serial = serial.as_slice().try_into().unwrap());
+        let list = Crl::from_der(&pki.crl(&revoked)).unwrap();
+        let lists = Revoked::new(HashMap::from([(ListenerKind::Bank, vec![list])]));
+        let (bank, later) = (ListenerKind::Bank, NOW.plus(Duration::from_secs(2 * 24 * 3600)));
+        let check = |listener, e: &Entity, at| lists.check(listener, &peer(&[&e.der]), at);
+        assert!(check(bank, &revoked, NOW).unwrap_err().contains("is on its issuer's current CRL"));
+        assert_eq!(check(bank, &fine, NOW), Ok(()));
+        assert_eq!(check(bank, &namesake, NOW), Ok(()), "another issuer's certificate of the same number");
+        assert_eq!(check(ListenerKind::Admin, &revoked, NOW), Ok(()), "another listener's list");
+        assert!(check(bank, &fine, later).unwrap_err().contains("out of date"));
+        assert!(check(bank, &revoked, later).unwrap_err().contains("is on"), "revocation is for good");
+    }
+
+    /// A node's TLS certificate is on no list; the certificate of its node key is.
+    #[test]
+    fn a_revoked_node_is_out_with_the_tls_certificates_that_it_made() {
+        let pki = Pki::new(Profile::Sm);
+        let chain = pki.node("bank-a-1").tls.chain;
+        let (leaf, ca) = (chain[0].as_ref(), chain[1].as_ref());
+        let revoked = Entity { key: pki.client("any").key, der: ca.to_vec() };
+        let list = Crl::from_der(&pki.crl(&revoked)).unwrap();
+        let lists = Revoked::new(HashMap::from([(ListenerKind::Man, vec![list])]));
+        assert!(lists.check(ListenerKind::Man, &peer(&[leaf, ca]), NOW).is_err());
+        let another = pki.node("bank-b-1").tls.chain;
+        let another = peer(&[another[0].as_ref(), another[1].as_ref()]);
+        assert_eq!(lists.check(ListenerKind::Man, &another, NOW), Ok(()));
+    }
 }

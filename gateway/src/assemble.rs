@@ -7,6 +7,7 @@ use crate::{
     api,
     app::{App, ProofCache, Revoked},
     certificates::Certificates,
+    chain_clock::ChainClock,
     commands::Exit,
     config::{Config, KeystoreKind, Listen, Material, Problem},
     dial,
@@ -33,10 +34,11 @@ use gw_sm::{cert::Crl, tls::Trust};
 use gw_source::{BlockingSource, Catalogue, Mapping, SqliteOptions, SqliteSource};
 use gw_store::{FileDisk, SledStore};
 use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -114,6 +116,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// What its stages share: for tests in this crate.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
     /// Cancel it to drain and stop.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -133,6 +140,11 @@ impl Gateway {
         stop.cancelled().await;
         app.begin_draining();
         listening.wait().await;
+        // a query whose caller has gone still owes its trace
+        app.queries.close();
+        if tokio::time::timeout(app.config.query.budget, app.queries.wait()).await.is_err() {
+            tracing::warn!(queries = app.queries.len(), "some queries did not end in time");
+        }
         if let Err(e) = app.journal_note("stop", serde_json::Value::Null).await {
             tracing::error!(error = %e, "the stop could not be recorded");
         }
@@ -222,16 +234,20 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         material.node_ca_chain.iter().map(|c| gw_proto::B64(c.as_ref().to_vec())).collect(),
     );
 
+    // what decides has the chain's time as its floor; what follows the chain must not (a chain that runs ahead
+    // would pull its own limit along)
+    let lifted: Arc<dyn Clock> = Arc::new(ChainClock::new(Arc::clone(&clock), state.clone()));
     let app = Arc::new(App {
         node: config.node.id.clone(),
         institution: config.node.institution.clone(),
         genesis: Arc::new(material.genesis.clone()),
         limits: Limits::new(rates(&config)),
-        documents: Documents::new(Box::new(documents), config.query.idempotency_window),
-        peers: dial_client(&tls, &state, &clock),
+        documents: Documents::new(Box::new(documents), config.query.idempotency_window)
+            .map_err(|e| storage("documents")(chain(&e)))?,
+        peers: dial_client(&tls, &state, &lifted),
         tls: Arc::clone(&tls),
         revoked: Revoked::new(revoked(&material)?),
-        clock: Arc::clone(&clock),
+        clock: lifted,
         entropy,
         state,
         submitter,
@@ -240,7 +256,6 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         signer,
         journal,
         outbox,
-        outbox_wake: tokio::sync::Notify::new(),
         certificates,
         source,
         catalogue,
@@ -250,6 +265,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         supervisor,
         metrics,
         proofs: Mutex::new(ProofCache::default()),
+        queries: TaskTracker::new(),
         stopping: AtomicBool::new(false),
         config,
     });
@@ -278,10 +294,16 @@ pub fn visit(config: &Config) -> Result<Visit, StartError> {
     Ok(Visit { material, ledgers, client })
 }
 
-fn install_metrics() -> Result<metrics_exporter_prometheus::PrometheusHandle, StartError> {
-    metrics_exporter_prometheus::PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|e| StartError::Metrics(e.to_string()))
+/// The recorder is the process's, not the gateway's: tests build several gateways in one.
+fn install_metrics() -> Result<PrometheusHandle, StartError> {
+    static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = installed.as_ref() {
+        return Ok(handle.clone());
+    }
+    let made = PrometheusBuilder::new().install_recorder();
+    let made = made.map_err(|e| StartError::Metrics(e.to_string()))?;
+    Ok(installed.insert(made).clone())
 }
 
 type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);
@@ -441,12 +463,12 @@ async fn bind(
     let mut servers = Vec::new();
     let listen = &app.config.listen;
     let mut wanted: Vec<(ListenerKind, &Listen, axum::Router)> =
-        vec![(ListenerKind::Admin, &listen.admin, api::admin::router(Arc::clone(app)))];
+        vec![(ListenerKind::Admin, &listen.admin, api::router(ListenerKind::Admin, app))];
     if let (true, Some(l)) = (app.has(Role::Institution), &listen.bank) {
-        wanted.push((ListenerKind::Bank, l, api::bank::router(Arc::clone(app))));
+        wanted.push((ListenerKind::Bank, l, api::router(ListenerKind::Bank, app)));
     }
     if let Some(l) = &listen.man {
-        wanted.push((ListenerKind::Man, l, api::man::router(Arc::clone(app))));
+        wanted.push((ListenerKind::Man, l, api::router(ListenerKind::Man, app)));
     }
     for (kind, l, router) in wanted {
         let Some(config) = tls.server(kind) else { continue };

@@ -10,9 +10,16 @@ use gw_proto::{
 };
 use gw_store::{Store, Write};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, sync::Mutex, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-/// The most idempotency keys held at once; older ones leave first, younger ones are refused as busy.
+/// The most idempotency keys held at once; beyond, a new one is refused as busy until old ones are swept.
 pub const MAX_KEYS: usize = 100_000;
 
 /// Why the documents could not be kept or found.
@@ -67,6 +74,8 @@ impl IdempotencyScope {
 pub struct Documents {
     store: Box<dyn Store>,
     running: Mutex<HashSet<IdempotencyScope>>,
+    /// keys held: counted once at the start, then kept in step; a request must not read them all
+    held: AtomicUsize,
     window: Duration,
 }
 
@@ -104,8 +113,9 @@ fn decode<T: serde::de::DeserializeOwned>(kind: &'static str, v: &[u8]) -> Resul
 
 impl Documents {
     /// Over a store of its own. `window`: how long a key is remembered (at most 10 min).
-    pub fn new(store: Box<dyn Store>, window: Duration) -> Self {
-        Self { store, running: Mutex::new(HashSet::new()), window }
+    pub fn new(store: Box<dyn Store>, window: Duration) -> Result<Self, DocumentError> {
+        let held = AtomicUsize::new(store.scan(b"k", MAX_KEYS)?.len());
+        Ok(Self { store, running: Mutex::new(HashSet::new()), held, window })
     }
     /// Keeps an authorization's documents.
     pub fn keep(&self, id: &AuthzId, doc: &Authorized) -> Result<(), DocumentError> {
@@ -134,11 +144,14 @@ impl Documents {
     }
     /// Remembers what a key stands for. Returns false when too many are held.
     pub fn remember(&self, scope: &IdempotencyScope, r: &Remembered) -> Result<bool, DocumentError> {
-        if self.store.scan(b"k", MAX_KEYS)?.len() >= MAX_KEYS {
+        if self.held.load(Ordering::Relaxed) >= MAX_KEYS {
             return Ok(false);
         }
+        let key = key_key(scope);
+        let new = self.store.read(&key)?.is_none();
         let value = Some(encode("idempotency key", r)?);
-        self.store.commit(&[Write { key: key_key(scope), value }])?;
+        self.store.commit(&[Write { key, value }])?;
+        self.held.fetch_add(usize::from(new), Ordering::Relaxed);
         Ok(true)
     }
     /// Forgets keys whose window has passed; called now and then.
@@ -150,7 +163,12 @@ impl Documents {
                 gone.push(Write { key, value: None });
             }
         }
-        if gone.is_empty() { Ok(()) } else { Ok(self.store.commit(&gone)?) }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(&gone)?;
+        self.held.fetch_sub(gone.len(), Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -161,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_key_runs_once_at_a_time() {
-        let documents = Documents::new(Box::new(MemStore::default()), Duration::from_secs(600));
+        let documents = Documents::new(Box::new(MemStore::default()), Duration::from_secs(600)).unwrap();
         let scope = |key| IdempotencyScope::new(&"bank-suzhou".parse().unwrap(), "credit-system", key);
         let running = documents.claim(scope("a")).unwrap();
         // refused without waiting, and without taking the place from who has it

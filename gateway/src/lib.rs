@@ -12,6 +12,7 @@
 //! | [`reject`] | the one table: refusal → what the peer sees |
 //! | [`assemble`] | composition root: the only file that names concrete backends |
 //! | [`app`] | what the stages share |
+//! | [`chain_clock`] | local time, never below the chain's |
 //! | [`listen`], [`dial`], [`tls`] | accepting, calling, TLS keys in memory |
 //! | [`api`] | HTTP: bank, MAN, admin |
 //! | [`supervisor`] | deliveries, who looked, reconciliation |
@@ -22,6 +23,7 @@ pub mod api;
 pub mod app;
 pub mod assemble;
 pub mod certificates;
+pub mod chain_clock;
 pub mod commands;
 pub mod config;
 #[cfg(feature = "dev")]
@@ -35,6 +37,9 @@ pub mod man_client;
 pub mod nonces;
 pub mod outbox_worker;
 pub mod pipeline;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod pipeline_tests;
 pub mod readiness;
 pub mod reject;
 pub mod signing;
@@ -42,4 +47,7 @@ pub mod stages;
 pub mod supervisor;
 pub mod tags;
 pub mod telemetry;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+pub(crate) mod testkit;
 pub mod tls;

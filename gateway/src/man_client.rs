@@ -112,14 +112,31 @@ impl RegionPeer for ManClient<'_> {
     }
 }
 
-/// Hands a delivery to one supervisor. True = it has it (also from before).
+/// Why a supervisor has not taken a delivery.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// No answer came, or not one of a supervisor.
+    #[error("not reached: {0}")]
+    NotReached(String),
+    /// It answered, and did not take it.
+    #[error("refused: {problem}")]
+    Refused {
+        /// problem type's last segment
+        problem: String,
+        /// whether it may take it later
+        may_retry: bool,
+    },
+}
+
+/// Hands a delivery to one supervisor. `Ok`: it has it (also from before).
 pub async fn deliver(
     app: &App,
     supervisor: &Node,
     delivery: &Delivery,
     timeout: Duration,
-) -> Result<(), String> {
-    let body = serde_json::to_vec(delivery).map_err(|e| e.to_string())?;
+) -> Result<(), DeliverError> {
+    let not_reached = |e: &dyn std::fmt::Display| DeliverError::NotReached(e.to_string());
+    let body = serde_json::to_vec(delivery).map_err(|e| not_reached(&e))?;
     let post = Post {
         path: DELIVERY_PATH,
         body: Bytes::from(body),
@@ -127,13 +144,12 @@ pub async fn deliver(
         repeat: Repeat::Safe,
         timeout,
     };
-    let answer = app.peers.post_json(&peer(supervisor), post).await.map_err(|e| e.to_string())?;
+    let answer = app.peers.post_json(&peer(supervisor), post).await.map_err(|e| not_reached(&e))?;
     if answer.status.is_success() {
         return Ok(());
     }
-    let problem = match refused(answer.status, &answer.body) {
-        AskError::Refused { problem, .. } => problem,
-        other => other.to_string(),
-    };
-    Err(format!("supervisor {} refused the delivery: {problem}", supervisor.id))
+    match refused(answer.status, &answer.body) {
+        AskError::Refused { problem, may_retry } => Err(DeliverError::Refused { problem, may_retry }),
+        other => Err(not_reached(&other)),
+    }
 }

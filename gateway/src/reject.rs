@@ -135,6 +135,9 @@ problems! {
     HOLDER = "holder-mismatch", 403, Caller, false, "The statement names another holder or consortium", "授权持有方不符",
         "`holder` or `consortium` of the statement is not this institution or its consortium.",
         "Upload at the institution that the enterprise named.";
+    NO_SOURCE = "no-source", 422, Caller, false, "No source is there to be asked", "授权地区无数据源",
+        "The regions of the authorization have no active source on the ledger. No use was spent.",
+        "Ask the enterprise for an authorization that covers a region with a source.";
     // --- reservation and source side
     RESERVATION_MISSING = "reservation-missing", 403, Caller, true, "There is no reservation", "未见预约记录",
         "The source has seen no accepted reservation of this use by the asker's institution.",

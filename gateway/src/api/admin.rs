@@ -14,7 +14,7 @@ use super::call::{self, Bounds, Call, Reply, parse_json};
 use crate::{
     app::App,
     readiness,
-    reject::{self, Rejection},
+    reject::Rejection,
     stages::identify::{self, IdentifiedOperator, OperatorRole},
     supervisor::look::{self, LookRequest},
 };
@@ -27,8 +27,8 @@ use axum::{
 use gw_proto::Role;
 use std::{sync::Arc, time::Duration};
 
-/// The admin router.
-pub fn router(app: Arc<App>) -> axum::Router {
+/// Only the operations of this gateway's roles exist.
+pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
     let mut router = axum::Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
@@ -40,7 +40,7 @@ pub fn router(app: Arc<App>) -> axum::Router {
             .route("/admin/v1/looks", post(looks))
             .route("/admin/v1/reconciliation", get(reconciliation));
     }
-    router.method_not_allowed_fallback(call::method_not_allowed).fallback(not_found).with_state(app)
+    router
 }
 
 fn bounds(app: &App) -> Bounds {
@@ -131,14 +131,7 @@ async fn reconciliation(State(app): State<Arc<App>>, request: Request<Body>) -> 
         let found = tokio::task::spawn_blocking(move || look::reconciliation(&work, 200))
             .await
             .map_err(Rejection::internal)??;
-        Reply::json(&serde_json::json!({ "open": found }))
-    })
-    .await
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    call::run(&app, bounds(&app), "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::NOT_FOUND, "no such path on the admin listener of this gateway's roles"))
+        Reply::json(&found)
     })
     .await
 }

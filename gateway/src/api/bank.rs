@@ -22,7 +22,7 @@ use crate::{
 };
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, Request, Response, StatusCode},
 };
 use gw_policy::View;
@@ -63,15 +63,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
 }
 
-/// The router.
-pub fn router(app: Arc<App>) -> axum::Router {
+/// The routes.
+pub(super) fn routes() -> axum::Router<Arc<App>> {
     let (router, document) = documented().split_for_parts();
     router
         .route("/openapi.json", axum::routing::get(move |s, r| show_document(s, r, document.clone())))
         .route("/problems", axum::routing::get(show_problems))
-        .method_not_allowed_fallback(call::method_not_allowed)
-        .fallback(not_found)
-        .with_state(app)
 }
 
 fn bounds(app: &App) -> Bounds {
@@ -142,6 +139,13 @@ fn authorization_state(app: &App, id: &AuthzId) -> Result<Option<AuthorizationSt
     }))
 }
 
+/// The id in a path; one that is no text at all (`%ff`) is no id either.
+type IdInPath = Result<Path<String>, PathRejection>;
+
+fn id_of(path: IdInPath) -> Result<AuthzId, Rejection> {
+    parse_id(&path.map(|Path(id)| id).unwrap_or_default())
+}
+
 fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
     text.parse()
         .map_err(|_| Rejection::new(reject::NOT_FOUND, "an authorization id has 64 lower-case hex digits"))
@@ -155,12 +159,12 @@ fn parse_id(text: &str) -> Result<AuthzId, Rejection> {
         (status = "4XX", description = "refused", body = ProblemShape, content_type = "application/problem+json")))]
 async fn show_authorization(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: IdInPath,
     request: Request<Body>,
 ) -> Response<Body> {
     call::run(&app, bounds(&app), "show-authorization", request, |app, call| async move {
         operator(&app, call.accepted, OperatorRole::View)?;
-        let found = authorization_state(&app, &parse_id(&id)?)?;
+        let found = authorization_state(&app, &id_of(id)?)?;
         Reply::json(
             &found.ok_or_else(|| {
                 Rejection::new(reject::NOT_FOUND, "no such authorization of this institution")
@@ -180,12 +184,12 @@ async fn show_authorization(
         (status = "5XX", description = "failed", body = ProblemShape, content_type = "application/problem+json")))]
 async fn revoke_authorization(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: IdInPath,
     request: Request<Body>,
 ) -> Response<Body> {
     call::run(&app, bounds(&app), "revoke-authorization", request, |app, call| async move {
         operator(&app, call.accepted.clone(), OperatorRole::Upload)?;
-        let id = parse_id(&id)?;
+        let id = id_of(id)?;
         let wanted: RevocationRequest = parse_json(&call.headers, &call.body)?;
         let missing = || Rejection::new(reject::AUTHZ_MISSING, "no such authorization of this institution");
         let found = authorization_state(&app, &id)?.ok_or_else(missing)?;
@@ -216,17 +220,16 @@ async fn ask_report(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
         let who = operator(&app, call.accepted.clone(), OperatorRole::Query)?;
         let key = idempotency_key(&call.headers)?;
         let query = parse_query(&call, key.as_deref())?;
-        let _running = match &key {
-            None => None,
-            Some(key) => {
-                let scope = IdempotencyScope::new(&app.institution, who.name(), key);
-                let claimed = app.documents.claim(scope);
-                Some(claimed.ok_or_else(|| {
-                    Rejection::new(reject::IDEMPOTENCY_RUNNING, "a request with this key has not ended yet")
-                })?)
-            }
+        let scope = key.map(|key| IdempotencyScope::new(&app.institution, who.name(), &key));
+        let work = Arc::clone(&app);
+        let query = async move {
+            let running =
+                || Rejection::new(reject::IDEMPOTENCY_RUNNING, "a request with this key has not ended yet");
+            // held until the query has ended, not until its caller hangs up
+            let _claim = scope.map(|s| work.documents.claim(s).ok_or_else(running)).transpose()?;
+            pipeline::ask(&work, call.accepted, query).await
         };
-        let answered = pipeline::ask(&app, call.accepted, query).await?;
+        let answered = app.to_the_end(query).await?;
         Ok(Reply::json(answered.message())?.quotas(answered.quotas().to_vec()))
     })
     .await
@@ -336,13 +339,4 @@ async fn show_document(
 async fn show_problems(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "problems", request, |_, _| async move { Reply::json(&reject::TABLE) })
         .await
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let small =
-        Bounds { body_bytes: 64 * 1024, body_time: Duration::from_secs(2), budget: Duration::from_secs(5) };
-    call::run(&app, small, "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::NOT_FOUND, "no such path; see /openapi.json"))
-    })
-    .await
 }

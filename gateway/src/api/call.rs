@@ -14,7 +14,6 @@ use crate::{
 };
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header},
 };
 use base64::Engine as _;
@@ -275,16 +274,6 @@ fn refuse(r: &Rejection, trace: &TraceContext) -> Response<Body> {
         set(response.headers_mut(), header::RETRY_AFTER, &after.as_secs().max(1).to_string());
     }
     finish(response, &body, &r.limits, trace)
-}
-
-/// The answer of every path that has no such method; the router adds the Allow field (RFC 9110 §15.5.6).
-pub async fn method_not_allowed(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let bounds =
-        Bounds { body_bytes: 64 * 1024, body_time: Duration::from_secs(2), budget: Duration::from_secs(5) };
-    run(&app, bounds, "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::METHOD, "this path takes other methods; see the Allow field"))
-    })
-    .await
 }
 
 /// W3C Trace Context, level 1: `00-<trace id>-<parent id>-<flags>`.

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     man_client::{DELIVERY_PATH, QUERY_PATH},
     pipeline,
-    reject::{self, Rejection},
+    reject::Rejection,
     stages::identify,
     supervisor::intake,
 };
@@ -22,7 +22,7 @@ use gw_proto::{
 use std::{sync::Arc, time::Duration};
 
 /// Only the operations of this gateway's roles exist.
-pub fn router(app: Arc<App>) -> axum::Router {
+pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
     let mut router = axum::Router::new();
     if app.has(Role::Source) {
         router = router.route(QUERY_PATH, post(answer_query));
@@ -30,7 +30,7 @@ pub fn router(app: Arc<App>) -> axum::Router {
     if app.has(Role::Supervisor) {
         router = router.route(DELIVERY_PATH, post(take_delivery));
     }
-    router.method_not_allowed_fallback(call::method_not_allowed).fallback(not_found).with_state(app)
+    router
 }
 
 fn bounds(app: &App) -> Bounds {
@@ -59,13 +59,6 @@ async fn take_delivery(State(app): State<Arc<App>>, request: Request<Body>) -> R
             .await
             .map_err(Rejection::internal)??;
         Reply::json(&serde_json::json!({ "kept": true, "new": new }))
-    })
-    .await
-}
-
-async fn not_found(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    call::run(&app, bounds(&app), "unknown", request, |_, _| async move {
-        Err(Rejection::new(reject::NOT_FOUND, "no such path on the MAN listener of this gateway's roles"))
     })
     .await
 }

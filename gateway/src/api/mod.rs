@@ -6,7 +6,8 @@
 //! | [`man`] | MAN | other gateways: `/man/v1/…` |
 //! | [`admin`] | admin | operators of the box, the command line: `/admin/v1/…`, health, metrics |
 //!
-//! Adding an operation? A row in [`operations::TABLE`] too: who may call it. Its test fails without.
+//! Adding an operation? A row in [`operations::TABLE`] too: who may call it. Without one it answers like a
+//! path that is not there.
 
 pub mod admin;
 pub mod bank;
@@ -14,3 +15,6 @@ pub mod call;
 pub mod dto;
 pub mod man;
 pub mod operations;
+mod router;
+
+pub use router::router;

@@ -72,6 +72,9 @@ fn render(found: &serde_json::Value) -> String {
         looks.len(),
         number(found, "/height")
     );
+    if found.get("complete") == Some(&false.into()) {
+        let _ = writeln!(s, "仅列出最近的记录 / there are more: only the newest are listed");
+    }
     for (i, l) in looks.iter().enumerate() {
         let purpose: Option<Purpose> = l.get("purpose").and_then(|p| serde_json::from_value(p.clone()).ok());
         let (zh, en) = purpose.map_or(("-", "-"), Purpose::labels);
@@ -80,18 +83,25 @@ fn render(found: &serde_json::Value) -> String {
         let _ = writeln!(s, "   目的 why         {} {zh} / {en}", text(l, "/purpose"));
         let _ = writeln!(s, "   操作员 operator  {}", short(text(l, "/operator_tag")));
         let _ = writeln!(s, "   授权 authorized  {} ({})", short(text(l, "/authz_id")), text(l, "/level"));
-        let _ = writeln!(
-            s,
-            "   上链 on chain    block {} tx {} record {}, commitment {}",
-            number(l, "/proof/height"),
-            number(l, "/proof/tx_index"),
-            number(l, "/proof/record_index"),
-            if l.pointer("/proof/commitment_matches") == Some(&true.into()) {
-                "matches"
-            } else {
-                "DOES NOT MATCH"
-            }
-        );
+        if l.get("proof").is_none_or(serde_json::Value::is_null) {
+            let _ = writeln!(
+                s,
+                "   上链 on chain    the state has forgotten it (90 days after the authorization's end)"
+            );
+        } else {
+            let _ = writeln!(
+                s,
+                "   上链 on chain    block {} tx {} record {}, commitment {}",
+                number(l, "/proof/height"),
+                number(l, "/proof/tx_index"),
+                number(l, "/proof/record_index"),
+                if l.pointer("/proof/commitment_matches") == Some(&true.into()) {
+                    "matches"
+                } else {
+                    "DOES NOT MATCH"
+                }
+            );
+        }
         for t in l.get("traces").and_then(|t| t.as_array()).unwrap_or(&empty) {
             let _ = writeln!(
                 s,

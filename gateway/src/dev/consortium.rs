@@ -33,19 +33,19 @@ use std::{
 pub struct ConsortiumArgs {
     /// folder; must not exist, or be empty
     #[arg(long)]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// sm or international
     #[arg(long, default_value = "sm")]
-    profile: String,
+    pub(crate) profile: String,
     /// first of 100 TCP ports on 127.0.0.1
     #[arg(long, default_value_t = 21_000)]
-    base_port: u16,
+    pub(crate) base_port: u16,
     /// enterprises per source database
     #[arg(long, default_value_t = 10_000)]
-    enterprises: u32,
+    pub(crate) enterprises: u32,
     /// seed of the fictional enterprises
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// One gateway of the consortium.

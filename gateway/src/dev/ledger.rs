@@ -76,10 +76,22 @@ pub async fn run(args: &LedgerArgs) -> Result<Exit> {
         format: LogFormat::Json,
     };
     telemetry::init(&telemetry_config)?;
-    let folder = args.folder.join("ledger");
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        crate::commands::run::wait_for_signal().await;
+        told.cancel();
+    });
+    serve(&args.folder, stop).await?;
+    Ok(Exit::Ok)
+}
+
+/// The ledger itself, until cancelled.
+pub(crate) async fn serve(consortium: &Path, stop: CancellationToken) -> Result<()> {
+    let folder = consortium.join("ledger");
     let file: LedgerFile = toml::from_str(&String::from_utf8(read(&folder.join("ledger.toml"))?)?)
         .with_context(|| folder.join("ledger.toml").display().to_string())?;
-    let genesis: Genesis = serde_json::from_slice(&read(&args.folder.join("genesis.json"))?)?;
+    let genesis: Genesis = serde_json::from_slice(&read(&consortium.join("genesis.json"))?)?;
     let sealers =
         (1..=4).map(|i| load_key(&folder.join(format!("sealer-{i}.key")))).collect::<Result<Vec<_>>>()?;
     let own = certs_from_pem(&read(&folder.join("tls.pem"))?).map_err(|e| anyhow!("{e}"))?;
@@ -99,7 +111,7 @@ pub async fn run(args: &LedgerArgs) -> Result<Exit> {
         "international" => Profile::International,
         other => bail!("ledger.toml: profile {other}: sm or international"),
     };
-    let roots = certs_from_pem(&read(&args.folder.join("pki/man-root.pem"))?).map_err(|e| anyhow!("{e}"))?;
+    let roots = certs_from_pem(&read(&consortium.join("pki/man-root.pem"))?).map_err(|e| anyhow!("{e}"))?;
     let identity = TlsIdentity {
         chain: own.into_iter().map(Into::into).collect(),
         key: Arc::new(load_key(&folder.join("tls.key"))?),
@@ -109,14 +121,8 @@ pub async fn run(args: &LedgerArgs) -> Result<Exit> {
     let listener = tokio::net::TcpListener::bind(file.address)
         .await
         .with_context(|| format!("cannot listen on {}: is the port taken?", file.address))?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        crate::commands::run::wait_for_signal().await;
-        told.cancel();
-    });
     dev::serve(ledger, listener, Some(Arc::new(tls)), stop).await?;
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn bootstrap(ledger: &Arc<DevLedger>, folder: &Path, own_cert: &[u8]) -> Result<()> {

@@ -18,46 +18,46 @@ use std::{path::PathBuf, time::Duration};
 pub struct AuthorizeArgs {
     /// the consortium's id
     #[arg(long, default_value = "yrd-dev")]
-    consortium: String,
+    pub(crate) consortium: String,
     /// company code of the enterprise
     #[arg(long)]
-    subject: String,
+    pub(crate) subject: String,
     /// institution that may ask
     #[arg(long)]
-    holder: String,
+    pub(crate) holder: String,
     /// query reasons, for example 01,03
     #[arg(long, value_delimiter = ',')]
-    purposes: Vec<String>,
+    pub(crate) purposes: Vec<String>,
     /// dimensions, for example basic,tax
     #[arg(long, value_delimiter = ',')]
-    dimensions: Vec<String>,
+    pub(crate) dimensions: Vec<String>,
     /// regions, for example 330100,340100
     #[arg(long, value_delimiter = ',')]
-    regions: Vec<String>,
+    pub(crate) regions: Vec<String>,
     /// how often
     #[arg(long, default_value_t = 3)]
-    max_uses: u32,
+    pub(crate) max_uses: u32,
     /// from, relative to now, in seconds (negative = in the past)
     #[arg(long, default_value_t = -60, allow_hyphen_values = true)]
-    from_s: i64,
+    pub(crate) from_s: i64,
     /// for how long, in seconds from now
     #[arg(long, default_value_t = 86_400, allow_hyphen_values = true)]
-    until_s: i64,
+    pub(crate) until_s: i64,
     /// signed (by --key), or asserted (no key)
     #[arg(long, default_value = "signed")]
-    level: String,
+    pub(crate) level: String,
     /// the enterprise's key, PKCS#8 PEM
     #[arg(long)]
-    key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// the enterprise's certificate chain, PEM, without the root
     #[arg(long)]
-    chain: Option<PathBuf>,
+    pub(crate) chain: Option<PathBuf>,
     /// where the upload goes
     #[arg(long)]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// where the preimage of the revocation hash goes: the enterprise keeps it
     #[arg(long)]
-    revocation: Option<PathBuf>,
+    pub(crate) revocation: Option<PathBuf>,
 }
 
 fn at(now: UnixMillis, seconds: i64) -> UnixMillis {

@@ -19,6 +19,8 @@ pub struct PeerCert {
     pub serial: Vec<u8>,
     /// the rest of the chain that the peer showed, DER: of a gateway, its node CA certificate first
     pub issuers: Vec<Vec<u8>>,
+    /// issuer's name in DER and serial number of each certificate of the chain, leaf first: what lists name
+    pub listed_as: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The certificate passed the handshake but cannot be read.
@@ -40,6 +42,7 @@ impl PeerCert {
             common_name: info.subject.common_name,
             not_before: info.not_before,
             not_after: info.not_after,
+            listed_as: vec![(info.issuer, info.serial.clone())],
             serial: info.serial,
             issuers: Vec::new(),
         })
@@ -49,8 +52,13 @@ impl PeerCert {
         chain: Option<&[rustls_pki_types::CertificateDer<'_>]>,
     ) -> Option<Result<Self, PeerCertError>> {
         let (leaf, rest) = chain?.split_first()?;
-        let issuers = rest.iter().map(|c| c.as_ref().to_vec()).collect();
-        Some(Self::parse(leaf).map(|cert| Self { issuers, ..cert }))
+        Some(Self::parse(leaf).and_then(|cert| rest.iter().try_fold(cert, |cert, c| cert.issued_by(c))))
+    }
+    fn issued_by(mut self, der: &[u8]) -> Result<Self, PeerCertError> {
+        let info = gw_sm::cert::parse_cert(der)?;
+        self.listed_as.push((info.issuer, info.serial));
+        self.issuers.push(der.to_vec());
+        Ok(self)
     }
     /// Whether it is in date at `at`: asked again per request, a connection may outlive its certificate.
     pub fn is_in_date(&self, at: UnixMillis) -> bool {

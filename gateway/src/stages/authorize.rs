@@ -107,6 +107,13 @@ pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<P
     };
     let permit = gw_policy::decide_authorization(&view, &request, app.clock.now(), cursor.time)
         .map_err(|r| refusal(&r))?;
+    if !reserved && view.sources_in(permit.regions()).map_err(Rejection::internal)?.is_empty() {
+        // before a use is spent on an empty report
+        return Err(Rejection::new(
+            reject::NO_SOURCE,
+            "none of the statement's regions has an active source",
+        ));
+    }
     let at = DecidedAt { height: cursor.height, hash: cursor.hash };
     drop(state);
     Ok(PermittedQuery { identified, quotas, permit, documents, opening, at, replay: reserved })
@@ -180,6 +187,7 @@ pub fn check_upload(app: &App, statement: &Statement, evidence: &Evidence) -> Re
             format!("this gateway is of `{}` in `{}`", app.institution, app.genesis.consortium),
         ));
     }
+    check_size(statement, evidence)?;
     let now: UnixMillis = app.clock.now();
     if statement.not_after <= now {
         return Err(Rejection::new(reject::AUTHZ_EXPIRED, "`not_after` has passed"));
@@ -189,6 +197,23 @@ pub fn check_upload(app: &App, statement: &Statement, evidence: &Evidence) -> Re
     identify::own_node(&view, &app.node, Role::Institution)?;
     gw_policy::check_evidence(&view, statement, evidence, now).map_err(|r| refusal(&r))?;
     check_caps(&view, statement)
+}
+
+/// The most bytes of S and E together. Both travel in every request and every delivery, which are bounded:
+/// what does not fit there must not be taken here, or each question about it would spend a use for nothing.
+const MAX_DOCUMENTS: usize = 32 * 1024;
+
+fn check_size(statement: &Statement, evidence: &Evidence) -> Result<(), Rejection> {
+    let size = |v: Result<Vec<u8>, gw_proto::canon::CanonError>| {
+        v.map(|b| b.len()).map_err(|e| Rejection::new(reject::MALFORMED, e.to_string()))
+    };
+    let found = size(gw_proto::jcs(statement))? + size(gw_proto::jcs(evidence))?;
+    if found <= MAX_DOCUMENTS {
+        return Ok(());
+    }
+    let detail =
+        format!("statement and evidence have {found} bytes together, at most {MAX_DOCUMENTS} are taken");
+    Err(Rejection::new(reject::TOO_LARGE, detail))
 }
 
 /// What the ledger's rules would refuse anyway, said before a transaction is spent on it.

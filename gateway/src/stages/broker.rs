@@ -37,8 +37,8 @@ async fn ask(
     permitted: &PermittedQuery,
     reservation: &ReservationState,
 ) -> Result<(Plan, BTreeMap<NodeId, Outcome>), Rejection> {
-    let budget = permitted.accepted().budget;
-    let left = budget.left(&*app.clock)?;
+    // no time left: nobody is asked, but the use is spent, and what became of it must be traced
+    let left = permitted.accepted().budget.left(&*app.clock).unwrap_or_default();
     let deadline = left.saturating_sub(RESERVE).max(left / 2);
     let plan = plan(app, permitted)?;
     let terms = Terms {

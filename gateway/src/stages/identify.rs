@@ -72,13 +72,9 @@ fn still_valid(app: &App, accepted: &Accepted) -> Result<(), Rejection> {
             "the certificate expired after the connection was made",
         ));
     }
-    if app.revoked.contains(accepted.conn.listener, &cert.serial) {
-        return Err(Rejection::new(
-            reject::CERT_EXPIRED,
-            "the certificate's serial number is on the current CRL",
-        ));
-    }
-    Ok(())
+    app.revoked
+        .check(accepted.conn.listener, cert, now)
+        .map_err(|why| Rejection::new(reject::CERT_EXPIRED, why))
 }
 
 /// The operator behind a request, who must hold `role`.

@@ -35,6 +35,10 @@ impl Opened {
     pub fn request(&self) -> &Request {
         &self.request
     }
+    /// whose node asks
+    pub(super) fn asker(&self) -> &gw_proto::InstitutionId {
+        &self.admitted.node().institution
+    }
     pub(super) fn take_quotas(&mut self) -> Vec<Quota> {
         std::mem::take(&mut self.admitted.quotas)
     }

@@ -6,6 +6,7 @@
 use super::record::{RecordedQuery, Trail};
 use crate::{
     app::{App, ledger_rejection},
+    outbox_worker,
     reject::{self, Rejection},
     stages::authorize::PermittedQuery,
 };
@@ -38,6 +39,8 @@ async fn reserve(app: &App, permitted: &PermittedQuery) -> Result<ReservationSta
             .map_err(Rejection::internal)?
             .ok_or_else(|| Rejection::internal("a replay without its reservation"));
     }
+    // before a use is spent: an outbox without room would refuse the answer afterwards
+    outbox_worker::check_room(app)?;
     let record = Reservation {
         report_id: permitted.opening.report_id,
         authz_id: permitted.opening.authz_id,

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     reject::{self, Rejection},
-    stages::identify::IdentifiedNode,
+    stages::{authorize, identify::IdentifiedNode},
 };
 use gw_policy::View;
 use gw_proto::{
@@ -69,11 +69,59 @@ fn check_openings(app: &App, delivery: &Delivery) -> Result<(), Rejection> {
         return Err(wrong("the statement is not that of the reservation's authorization"));
     }
     let listed = view.authorization(&public.id).map_err(Rejection::internal)?;
-    if listed.is_none_or(|a| a.record != public) {
-        return Err(wrong("the statement does not match C_a"));
-    }
+    let listed =
+        listed.filter(|a| a.record == public).ok_or_else(|| wrong("the statement does not match C_a"))?;
     if opening.subject != delivery.statement.subject {
         return Err(wrong("statement and opening are about different subjects"));
     }
-    Ok(())
+    // E is on no chain: a delivery without a proof of the enterprise's consent is a gap, not a record of one
+    gw_policy::check_evidence(&view, &delivery.statement, &delivery.evidence, listed.block_time)
+        .map_err(|r| authorize::refusal(&r))
+}
+
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod tests {
+    use super::*;
+    use crate::testkit::Consortium;
+    use gw_proto::{Hex, message::Evidence};
+
+    /// An honest delivery comes in by itself; then the same with one thing bent at a time.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_delivery_is_believed_as_far_as_it_matches_the_chain() {
+        let mut c = Consortium::new();
+        c.start_ledger();
+        c.hold("bureau-hangzhou-1").await;
+        let app = c.start("pboc-shanghai-1", "").await;
+        let bank = c.start("bank-suzhou-1", "[query]\nbudget_ms = 3000\nsource_wait_height_ms = 500").await;
+        let (id, subject) = c.authorize(&["330100"]).await;
+        let answer = c.call("/v1/reports", Consortium::query(&id, &subject)).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let mut waiting = bank.outbox.watch();
+        crate::listen::testkit::soon(waiting.wait_for(|n| *n == 0)).await.unwrap();
+        let subject = gw_proto::Uscc::parse(&subject).unwrap();
+        let kept = app.supervisor_store().unwrap().about(&subject).unwrap();
+        assert_eq!(kept.len(), 1);
+        let honest = kept[0].delivery.clone();
+        assert!(check_openings(&app, &honest).is_ok());
+
+        type Bend = fn(&mut Delivery);
+        let bends: [(&str, Bend); 6] = [
+            ("reservation-missing", |d| d.opening.report_id.0 = Hex([1; 32])),
+            ("commitment-mismatch", |d| d.opening.salt = Hex([1; 32])),
+            ("commitment-mismatch", |d| d.statement.salt = Hex([1; 32])),
+            ("commitment-mismatch", |d| d.statement.max_uses += 1),
+            ("evidence-insufficient", |d| d.evidence = Evidence::Asserted { document: Hex([1; 32]) }),
+            ("evidence-insufficient", |d| {
+                if let Evidence::Signed { signature, .. } = &mut d.evidence {
+                    signature.0[7] ^= 1;
+                }
+            }),
+        ];
+        for (wanted, bend) in bends {
+            let mut bent = honest.clone();
+            bend(&mut bent);
+            assert_eq!(check_openings(&app, &bent).unwrap_err().problem.name, wanted);
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! The answer to an auditor's question within ten minutes. Each look-up is itself recorded, with who and
 //! why, before its result is shown.
 
-use super::reconcile::{Finding, UseOnChain, gaps};
+use super::{
+    reconcile::{Finding, UseOnChain, gaps},
+    store::Delivered,
+};
 use crate::{
     app::App,
     reject::{self, Rejection},
@@ -17,6 +20,9 @@ use gw_proto::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// The most uses that one reconciliation reads.
+const MAX_EXAMINED: usize = 100_000;
 
 /// What an auditor asks.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -48,10 +54,11 @@ pub struct Look {
     pub purpose: Purpose,
     /// which dimensions
     pub dimensions: Vec<Dimension>,
-    /// when it was reserved: the block's time
+    /// when it was reserved: the block's time; of a use that the state has forgotten, when it was delivered
     pub reserved: UnixMillis,
-    /// where it stands on the chain: block, transaction, record
-    pub proof: ChainPlace,
+    /// where it stands on the chain: block, transaction, record; none 90 days after the authorization's end,
+    /// when only the blocks and this store still know of it
+    pub proof: Option<ChainPlace>,
     /// what both sides told the chain
     pub traces: Vec<Trace>,
     /// who delivered the openings: (side, node)
@@ -80,6 +87,8 @@ pub struct ChainPlace {
 pub struct Looks {
     /// in the order of the chain
     pub looks: Vec<Look>,
+    /// false: there are more than one answer holds, these are the newest
+    pub complete: bool,
     /// height of the verified state that was read
     pub height: Height,
     /// look-ups by the supervisor's own staff: (when, who, why)
@@ -98,52 +107,46 @@ pub fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Re
     let store = app.supervisor_store()?;
     let now = app.clock.now();
     store.note_lookup(now, who, &asked.subject, &asked.reason).map_err(Rejection::internal)?;
-    let mut by_use: BTreeMap<(InstitutionId, ReportId), Vec<Delivery>> = BTreeMap::new();
-    for d in store.about(&asked.subject).map_err(Rejection::internal)? {
-        by_use.entry((d.delivery.asker.clone(), d.delivery.opening.report_id)).or_default().push(d.delivery);
+    let mut by_use: BTreeMap<(InstitutionId, ReportId), Vec<Delivered>> = BTreeMap::new();
+    let about = store.about(&asked.subject).map_err(Rejection::internal)?;
+    let complete = about.len() < super::store::MAX_ROWS as usize;
+    for d in about {
+        by_use.entry((d.delivery.asker.clone(), d.delivery.opening.report_id)).or_default().push(d);
     }
     let state = app.state.read();
     let view = View::new(&state);
     let mut looks = Vec::new();
     for ((asker, report_id), deliveries) in by_use {
-        let Some(reservation) = view.reservation(&asker, &report_id).map_err(Rejection::internal)? else {
-            continue;
-        };
-        if let Some(look) = look(&view, &asker, &reservation, &deliveries, now)? {
-            looks.push(look);
-        }
+        let reservation = view.reservation(&asker, &report_id).map_err(Rejection::internal)?;
+        looks.extend(look(&view, &asker, reservation.as_ref(), &deliveries, now)?);
     }
-    looks.sort_by_key(|l| (l.proof.height, l.proof.tx_index, l.proof.record_index));
+    looks.sort_by_key(|l| (l.reserved, l.proof.as_ref().map(|p| (p.height, p.tx_index, p.record_index))));
     let height = state.cursor().height;
     drop(state);
-    for l in &mut looks {
-        l.proof.block = app.state.hash_at(l.proof.height).map_err(Rejection::internal)?;
+    for place in looks.iter_mut().filter_map(|l| l.proof.as_mut()) {
+        place.block = app.state.hash_at(place.height).map_err(Rejection::internal)?;
     }
     let lookups = store.lookups(&asked.subject).map_err(Rejection::internal)?;
-    Ok(Looks { looks, height, lookups })
+    Ok(Looks { looks, complete, height, lookups })
 }
 
 fn look(
     view: &View<'_>,
     asker: &InstitutionId,
-    reservation: &ReservationState,
-    deliveries: &[Delivery],
+    reservation: Option<&ReservationState>,
+    delivered: &[Delivered],
     now: UnixMillis,
 ) -> Result<Option<Look>, Rejection> {
-    let Some(first) = deliveries.first() else { return Ok(None) };
+    let Some(Delivered { delivery: first, received }) = delivered.first() else { return Ok(None) };
+    let deliveries: Vec<Delivery> = delivered.iter().map(|d| d.delivery.clone()).collect();
     let opening = &first.opening;
-    let traces: Vec<Trace> = view
-        .traces(asker, &opening.report_id)
-        .map_err(Rejection::internal)?
-        .into_iter()
-        .map(|t| t.record)
-        .collect();
-    let on_chain = UseOnChain {
+    let traces = view.traces(asker, &opening.report_id).map_err(Rejection::internal)?;
+    let on_chain = reservation.map(|r| UseOnChain {
         asker: asker.clone(),
         report_id: opening.report_id,
-        deadline: reservation.record.deadline,
+        deadline: r.record.deadline,
         traces: traces.clone(),
-    };
+    });
     let name =
         view.institution(asker).map_err(Rejection::internal)?.map(|i| i.record.name).unwrap_or_default();
     Ok(Some(Look {
@@ -155,17 +158,17 @@ fn look(
         level: first.statement.level,
         purpose: opening.purpose,
         dimensions: opening.dimensions.clone(),
-        reserved: reservation.block_time,
-        proof: ChainPlace {
-            height: reservation.height,
+        reserved: reservation.map_or(*received, |r| r.block_time),
+        proof: reservation.map(|r| ChainPlace {
+            height: r.height,
             block: None,
-            tx_index: reservation.tx_index,
-            record_index: reservation.record_index,
-            commitment_matches: opening.commitment().is_ok_and(|c| c == reservation.record.commitment),
-        },
-        traces,
+            tx_index: r.tx_index,
+            record_index: r.record_index,
+            commitment_matches: opening.commitment().is_ok_and(|c| c == r.record.commitment),
+        }),
+        traces: traces.into_iter().map(|t| t.record).collect(),
         delivered_by: deliveries.iter().map(|d| (d.side, d.node.clone())).collect(),
-        gaps: gaps(&on_chain, deliveries, now),
+        gaps: on_chain.map(|c| gaps(&c, &deliveries, now)).unwrap_or_default(),
     }))
 }
 
@@ -182,36 +185,46 @@ pub struct OpenUse {
     pub gaps: Vec<Finding>,
 }
 
-/// Every accepted use on the chain that has a gap, newest first, at most `limit`.
-pub fn reconciliation(app: &App, limit: usize) -> Result<Vec<OpenUse>, Rejection> {
+/// What a reconciliation found.
+#[derive(Debug, Serialize)]
+pub struct Reconciliation {
+    /// uses with gaps, newest first
+    pub open: Vec<OpenUse>,
+    /// uses that were looked at
+    pub examined: usize,
+    /// false: there are more uses, or more gaps, than one answer holds
+    pub complete: bool,
+}
+
+/// Accepted uses on the chain that have a gap, newest first, at most `limit`; says when that is not all.
+pub fn reconciliation(app: &App, limit: usize) -> Result<Reconciliation, Rejection> {
     let store = app.supervisor_store()?;
     let now = app.clock.now();
-    let state = app.state.read();
-    let view = View::new(&state);
-    let mut open = Vec::new();
-    let mut all = view.reservations(super::store::MAX_ROWS as usize).map_err(Rejection::internal)?;
+    let mut all = {
+        let state = app.state.read();
+        View::new(&state).reservations(MAX_EXAMINED + 1).map_err(Rejection::internal)?
+    };
+    let mut found = Reconciliation { open: Vec::new(), examined: 0, complete: all.len() <= MAX_EXAMINED };
+    all.retain(ReservationState::accepted);
     all.sort_by_key(|r| std::cmp::Reverse(r.height));
-    for r in all.into_iter().filter(ReservationState::accepted) {
-        if open.len() >= limit {
+    for r in all {
+        if found.open.len() >= limit {
+            found.complete = false;
             break;
         }
-        let traces = view.traces(&r.asker, &r.record.report_id).map_err(Rejection::internal)?;
-        let of = UseOnChain {
-            asker: r.asker.clone(),
-            report_id: r.record.report_id,
-            deadline: r.record.deadline,
-            traces: traces.into_iter().map(|t| t.record).collect(),
-        };
-        let deliveries: Vec<Delivery> = store
-            .of_use(&r.asker, &r.record.report_id)
-            .map_err(Rejection::internal)?
-            .into_iter()
-            .map(|d| d.delivery)
-            .collect();
+        found.examined += 1;
+        let report_id = r.record.report_id;
+        // a guard per use: commits must not wait for the whole reconciliation
+        let traces =
+            View::new(&app.state.read()).traces(&r.asker, &report_id).map_err(Rejection::internal)?;
+        let delivered = store.of_use(&r.asker, &report_id).map_err(Rejection::internal)?;
+        let deliveries: Vec<Delivery> = delivered.into_iter().map(|d| d.delivery).collect();
+        let deadline = r.record.deadline;
+        let of = UseOnChain { asker: r.asker.clone(), report_id, deadline, traces };
         let gaps = gaps(&of, &deliveries, now);
         if !gaps.is_empty() {
-            open.push(OpenUse { asker: r.asker, report_id: r.record.report_id, height: r.height, gaps });
+            found.open.push(OpenUse { asker: r.asker, report_id, height: r.height, gaps });
         }
     }
-    Ok(open)
+    Ok(found)
 }

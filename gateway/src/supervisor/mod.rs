@@ -7,4 +7,6 @@
 pub mod intake;
 pub mod look;
 pub mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 pub mod store;

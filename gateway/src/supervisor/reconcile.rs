@@ -3,10 +3,11 @@
 //! Pure. A gap names who lacks what, so that a supervisor can ask for it, and a policy record can block a
 //! defaulter. Within [`GRACE`] of the reservation's deadline nothing is called missing yet.
 
+use gw_policy::TraceState;
 use gw_proto::{
     InstitutionId, NodeId, ReportId, UnixMillis,
     message::Delivery,
-    record::{Side, Trace, TraceStatus},
+    record::{Side, TraceStatus},
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -24,7 +25,7 @@ pub struct UseOnChain {
     /// until when sources answered
     pub deadline: UnixMillis,
     /// what both sides traced
-    pub traces: Vec<Trace>,
+    pub traces: Vec<TraceState>,
 }
 
 /// Something that one side lacks.
@@ -72,12 +73,16 @@ pub struct Finding {
     pub overdue: bool,
 }
 
+fn has_replied(trace: &TraceState) -> bool {
+    matches!(trace.record.status, TraceStatus::Answered | TraceStatus::Empty)
+}
+
 /// Names every gap of one use.
 pub fn gaps(of: &UseOnChain, deliveries: &[Delivery], now: UnixMillis) -> Vec<Finding> {
     let overdue = now > of.deadline.plus(GRACE);
     let mut found = Vec::new();
-    let told = |side: Side| -> BTreeMap<&NodeId, &Trace> {
-        of.traces.iter().filter(|t| t.side == side).map(|t| (&t.source, t)).collect()
+    let told = |side: Side| -> BTreeMap<&NodeId, &TraceState> {
+        of.traces.iter().filter(|t| t.record.side == side).map(|t| (&t.record.source, t)).collect()
     };
     let (asker, sources) = (told(Side::Asker), told(Side::Source));
     if asker.is_empty() {
@@ -87,16 +92,18 @@ pub fn gaps(of: &UseOnChain, deliveries: &[Delivery], now: UnixMillis) -> Vec<Fi
         found.push(Gap::AskerUndelivered);
     }
     for (source, trace) in &sources {
-        if trace.status != TraceStatus::Answered && trace.status != TraceStatus::Empty {
+        if !has_replied(trace) {
             continue;
         }
         if !deliveries.iter().any(|d| d.side == Side::Source && &d.node == *source) {
             found.push(Gap::SourceUndelivered { source: (*source).clone() });
         }
         match asker.get(source) {
-            Some(a) if a.status == trace.status && a.reply_leaf == trace.reply_leaf => {}
-            Some(a) if a.status == trace.status => {
-                found.push(Gap::RepliesDiffer { source: (*source).clone() });
+            Some(a) if a.record.status == trace.record.status => {
+                // a reply that was lost on its way was signed anew: what the asker has must be one of the source's
+                if !a.reply_leaves.iter().all(|l| trace.reply_leaves.contains(l)) {
+                    found.push(Gap::RepliesDiffer { source: (*source).clone() });
+                }
             }
             // while the asker has told nothing at all, that gap alone says it
             _ if asker.is_empty() => {}
@@ -104,8 +111,7 @@ pub fn gaps(of: &UseOnChain, deliveries: &[Delivery], now: UnixMillis) -> Vec<Fi
         }
     }
     for (source, trace) in &asker {
-        let answered = matches!(trace.status, TraceStatus::Answered | TraceStatus::Empty);
-        if answered && !sources.contains_key(source) {
+        if has_replied(trace) && !sources.get(source).is_some_and(|t| has_replied(t)) {
             found.push(Gap::SourceUntraced { source: (*source).clone() });
         }
     }

@@ -73,6 +73,7 @@ impl SupervisorStore {
                subject text not null, authz_id text not null, received integer not null, body text not null,
                primary key (asker, report_id, side, node)) strict;
              create index if not exists delivery_subject on delivery (subject, received);
+             create index if not exists delivery_use on delivery (report_id);
              create table if not exists lookup (
                at integer not null, who text not null, subject text not null, reason text not null) strict;",
         )?;
@@ -127,10 +128,11 @@ impl SupervisorStore {
         tx.commit()?;
         Ok(true)
     }
-    /// All deliveries about one subject, oldest first, at most [`MAX_ROWS`].
+    /// Deliveries about one subject, oldest first; the newest [`MAX_ROWS`] of them.
     pub fn about(&self, subject: &Uscc) -> Result<Vec<Delivered>, StoreError> {
         self.rows(
-            "select body, received from delivery where subject = ?1 order by received limit ?2",
+            "select body, received from (select body, received from delivery where subject = ?1
+               order by received desc limit ?2) order by received",
             subject.expose(),
         )
     }

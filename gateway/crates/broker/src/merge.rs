@@ -1,6 +1,9 @@
 //! From outcomes to a report: every planned source is a part, every item keeps its sources.
 
-use crate::{exchange::Outcome, plan::Plan};
+use crate::{
+    exchange::Outcome,
+    plan::{MAX_SOURCES, Plan},
+};
 use gw_proto::{
     Height, InstitutionId, NodeId, UnixMillis,
     canon::CanonError,
@@ -107,7 +110,8 @@ fn part(node: &Node, outcome: PartState) -> Part {
     Part { source: node.id.clone(), institution: node.institution.clone(), region: node.region, outcome }
 }
 
-/// What the asker's traces and its delivery to the supervisor say of each source.
+/// What the asker's traces and its delivery to the supervisor say of each source; nothing of sources beyond
+/// the plan's bound, which were never to be asked: a delivery stays small however many there are.
 pub fn delivered_outcomes(report: &Report, replies: &[SignedReply]) -> Vec<DeliveredOutcome> {
     let leaf_of = |source: &NodeId| {
         replies.iter().find(|r| r.reply.source == *source).and_then(|r| r.proof.leaf_hash())
@@ -115,6 +119,7 @@ pub fn delivered_outcomes(report: &Report, replies: &[SignedReply]) -> Vec<Deliv
     report
         .parts
         .iter()
+        .take(MAX_SOURCES)
         .map(|p| DeliveredOutcome {
             source: p.source.clone(),
             status: match p.outcome {

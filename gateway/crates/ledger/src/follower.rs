@@ -8,7 +8,8 @@
 //! |---|---|
 //! | two quorum-signed headers at one height | halt: the chain has forked, an operator must look |
 //! | a header without a quorum; a head that went back | alarm: nothing is served until that endpoint does better |
-//! | a block that does not verify otherwise, or no answer | the endpoint waits its turn out, another is asked |
+//! | a block that does not verify otherwise, or an error | the endpoint waits its turn out, another is asked |
+//! | no answer for a while | another is asked too; until it answers, others come first |
 //! | a block dated too far ahead of the local clock | refused; asked for again later |
 
 mod endpoints;
@@ -23,7 +24,7 @@ use endpoints::Endpoints;
 use gw_proof::verify_header;
 use gw_proto::{Digest, Height, UnixMillis, fisco::BlockHeader, genesis::Genesis};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,11 +41,15 @@ pub struct FollowerOptions {
     pub window: u64,
     /// how long an endpoint that failed is left alone; default 1 s
     pub retry_after: Duration,
+    /// how long an endpoint may take for a block before another is asked for it too; default 1 s, half of what
+    /// an answering gateway waits for a height
+    pub patience: Duration,
 }
 
 impl Default for FollowerOptions {
     fn default() -> Self {
-        Self { max_ahead: MAX_AHEAD, window: 4, retry_after: Duration::from_secs(1) }
+        let second = Duration::from_secs(1);
+        Self { max_ahead: MAX_AHEAD, window: 4, retry_after: second, patience: second }
     }
 }
 
@@ -163,8 +168,9 @@ pub struct Follower {
     position: Cursor,
     remembered: BTreeMap<u64, Digest>,
     endpoints: Endpoints,
-    /// height → endpoint that is being asked for it
-    asked: BTreeMap<u64, usize>,
+    /// (height, endpoint) of each block that is being asked for → since when; until it is answered, also
+    /// where another has given the block meanwhile
+    asked: BTreeMap<(u64, usize), Instant>,
     /// height → endpoint and block, waiting for the blocks before it
     ready: BTreeMap<u64, (usize, Box<RawBlock>)>,
     /// the endpoint of the block that is being committed
@@ -249,12 +255,10 @@ impl Follower {
         result: Result<Box<RawBlock>, String>,
         at: Moment,
     ) {
-        if self.asked.get(&height.0) == Some(&endpoint) {
-            self.asked.remove(&height.0);
-        }
+        self.asked.remove(&(height.0, endpoint));
         match result {
             Ok(_) if height <= self.position.height => {}
-            Ok(block) => drop(self.ready.insert(height.0, (endpoint, block))),
+            Ok(block) => drop(self.ready.entry(height.0).or_insert((endpoint, block))),
             Err(why) => self.fail(endpoint, why, at),
         }
     }
@@ -281,8 +285,12 @@ impl Follower {
             }
             Ok(_) => match verify_header(&header, &self.position.sealers) {
                 Ok(other) => self.fork(height, ours, other.hash(), actions),
-                Err(e) if e.is_short_quorum() => self.endpoints.short_quorum(endpoint, height),
-                Err(e) => self.fail(endpoint, e.to_string(), at),
+                Err(e) => {
+                    if e.is_short_quorum() {
+                        self.endpoints.short_quorum(endpoint, height);
+                    }
+                    self.fail(endpoint, e.to_string(), at);
+                }
             },
             Err(e) => self.fail(endpoint, e.to_string(), at),
         }
@@ -372,18 +380,36 @@ impl Follower {
             return;
         }
         let first = self.position.height.0.saturating_add(1);
-        self.asked = self.asked.split_off(&first);
         for height in first..first.saturating_add(self.options.window.max(1)) {
             let under_way = height == first && self.committing.is_some();
-            if under_way || self.asked.contains_key(&height) || self.ready.contains_key(&height) {
+            if under_way || self.ready.contains_key(&height) || self.is_expected(height, at.instant) {
                 continue;
             }
-            let Some(endpoint) = self.endpoints.choose(Height(height), at.instant) else { break };
-            self.asked.insert(height, endpoint);
+            let owing = self.owing(at.instant);
+            let Some(endpoint) = self.endpoints.choose(Height(height), at.instant, &owing) else { break };
+            if self.asked.contains_key(&(height, endpoint)) {
+                continue;
+            }
+            self.asked.insert((height, endpoint), at.instant);
             actions.push(Action::FetchBlock { endpoint, height: Height(height) });
         }
         let known: Vec<Height> = self.remembered.keys().map(|h| Height(*h)).collect();
         actions.extend(self.endpoints.due_for_comparison(&known, at.instant));
+    }
+
+    fn is_overdue(&self, since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) >= self.options.patience
+    }
+
+    /// Whether somebody has been asked for this block, and not too long ago.
+    fn is_expected(&self, height: u64, now: Instant) -> bool {
+        self.asked.range((height, 0)..=(height, usize::MAX)).any(|(_, since)| !self.is_overdue(*since, now))
+    }
+
+    /// The endpoints that have not answered for too long.
+    fn owing(&self, now: Instant) -> BTreeSet<usize> {
+        let overdue = self.asked.iter().filter(|(_, since)| self.is_overdue(**since, now));
+        overdue.map(|((_, endpoint), _)| *endpoint).collect()
     }
 
     fn tell(&mut self, actions: &mut Vec<Action>) {

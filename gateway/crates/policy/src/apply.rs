@@ -13,6 +13,8 @@ mod prune;
 mod settings;
 mod uses;
 
+pub use uses::{TraceNeed, trace_need};
+
 use crate::fate::{Alarm, ApplyError, BlockInput, BlockOutcome, Fate, RecordFate, RefusalReason};
 use crate::keys;
 use crate::state::{Change, Overlay, StateError, StateRead};

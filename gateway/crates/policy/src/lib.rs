@@ -23,7 +23,7 @@ pub mod state;
 pub mod table;
 pub mod view;
 
-pub use apply::{KNOWN_RULES, apply_block, record_id};
+pub use apply::{KNOWN_RULES, TraceNeed, apply_block, record_id, trace_need};
 pub use authorize::{AccessRequest, At, Permit, Uses, decide_authorization, decide_release};
 pub use evidence::check_evidence;
 pub use fate::{Alarm, ApplyError, BlockInput, BlockOutcome, Fate, RecordFate, RefusalReason};

@@ -435,7 +435,7 @@ mod tests {
         /// Accepted if and only if the signers' weight reaches the quorum.
         #[test]
         fn weight_decides(weights in prop::collection::vec(1u64..9, 1..6), mask: u8) {
-            let keys: Vec<(u8, u64)> = weights.iter().enumerate().map(|(i, w)| (i as u8 + 1, *w)).collect();
+            let keys: Vec<(u8, u64)> = weights.iter().enumerate().map(|(i, w)| (u8::try_from(i).unwrap() + 1, *w)).collect();
             let signers: Vec<usize> = (0..keys.len()).filter(|i| mask >> i & 1 == 1).collect();
             let signed: u64 = signers.iter().map(|i| weights[*i]).sum();
             let total: u64 = weights.iter().sum();

@@ -14,7 +14,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// A typed value. Money is in fen (1/100 yuan), rates in basis points; there are no floats.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+/// `Debug` hides it: a value is a source's data, and may be another company's code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "value")]
 pub enum Value {
     /// text, at most 1,000 bytes
@@ -31,8 +32,21 @@ pub enum Value {
     Code(String),
 }
 
-/// One fact about a subject.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text(hidden)",
+            Self::Integer(_) => "Integer(hidden)",
+            Self::Money(_) => "Money(hidden)",
+            Self::Rate(_) => "Rate(hidden)",
+            Self::Date(_) => "Date(hidden)",
+            Self::Code(_) => "Code(hidden)",
+        })
+    }
+}
+
+/// One fact about a subject. `Debug` hides value and key: the key may name a person or a company.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// the catalogue's id, `dimension.name`
@@ -49,6 +63,20 @@ pub struct Item {
     /// an objection is open (异议): the item is disputed
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disputed: bool,
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key.as_ref().map(|_| "hidden");
+        f.debug_struct("Item")
+            .field("id", &self.id)
+            .field("dimension", &self.dimension)
+            .field("value", &self.value)
+            .field("as_of", &self.as_of)
+            .field("key", &key)
+            .field("disputed", &self.disputed)
+            .finish()
+    }
 }
 
 /// An item in a report, with where it came from.

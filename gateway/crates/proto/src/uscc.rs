@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
 
-/// A checked code of 18 characters. `Debug` and `Display` hide it; [`Uscc::expose`] is for wire and store.
+/// A checked code of 18 characters. `Debug` hides it, there is no `Display`; [`Uscc::expose`] is for wire and store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uscc([u8; 18]);
 

@@ -62,6 +62,10 @@ struct Pending {
     size: u64,
 }
 
+fn item((id, p): (&u64, &Pending)) -> OutboxItem {
+    OutboxItem { id: *id, kind: p.kind.clone(), bytes: p.bytes.clone() }
+}
+
 /// What readers see: never ahead of what is durable.
 pub(super) struct Published {
     items: Mutex<BTreeMap<u64, Pending>>,
@@ -73,9 +77,15 @@ impl Published {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(super) fn items(&self, limit: usize) -> Vec<OutboxItem> {
-        let item =
-            |(id, p): (&u64, &Pending)| OutboxItem { id: *id, kind: p.kind.clone(), bytes: p.bytes.clone() };
         self.lock().iter().take(limit).map(item).collect()
+    }
+    pub(super) fn items_of(&self, kind: &str, after: u64, limit: usize) -> Vec<OutboxItem> {
+        let from = after.saturating_add(1);
+        self.lock().range(from..).filter(|(_, p)| p.kind == kind).take(limit).map(item).collect()
+    }
+    pub(super) fn held(&self) -> (usize, u64) {
+        let items = self.lock();
+        (items.len(), items.values().map(|p| p.bytes.len() as u64).sum())
     }
     pub(super) fn watch(&self) -> watch::Receiver<usize> {
         self.count.subscribe()

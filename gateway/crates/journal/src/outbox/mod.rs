@@ -76,6 +76,8 @@ pub struct Outbox(Arc<Shared>);
 struct Shared {
     worker: Worker<Core>,
     published: Arc<Published>,
+    max_items: usize,
+    max_bytes: u64,
 }
 
 impl Outbox {
@@ -87,7 +89,8 @@ impl Outbox {
         let (core, recovered) = Core::open(Arc::from(disk), options)?;
         let published = core.published.clone();
         let worker = Worker::spawn(core, Queue::new(options.queue, 0))?;
-        Ok((Self(Arc::new(Shared { worker, published })), recovered))
+        let (max_items, max_bytes) = (options.max_items, options.max_bytes);
+        Ok((Self(Arc::new(Shared { worker, published, max_items, max_bytes })), recovered))
     }
 
     /// Adds an item and gives its id; durable when it returns.
@@ -109,6 +112,18 @@ impl Outbox {
     /// The oldest `limit` pending items. Does not touch the disk.
     pub fn pending(&self, limit: usize) -> Vec<OutboxItem> {
         self.0.published.items(limit)
+    }
+
+    /// The oldest `limit` pending items of one kind with ids above `after`: what one deliverer cannot get rid
+    /// of does not stand in another's way. Does not touch the disk.
+    pub fn pending_of(&self, kind: &str, after: u64, limit: usize) -> Vec<OutboxItem> {
+        self.0.published.items_of(kind, after, limit)
+    }
+
+    /// Whether so much more fits now. Nothing is set aside: a push may still be refused as full.
+    pub fn has_room(&self, items: usize, bytes: u64) -> bool {
+        let (count, held) = self.0.published.held();
+        count.saturating_add(items) <= self.0.max_items && held.saturating_add(bytes) <= self.0.max_bytes
     }
 
     /// How many items are pending, and a wake-up when that changes.

@@ -42,6 +42,24 @@ async fn items_stay_until_done() {
 }
 
 #[tokio::test]
+async fn one_kind_does_not_stand_in_anothers_way() {
+    let options = OutboxOptions { max_items: 5, max_bytes: 100, ..outbox_options() };
+    let (outbox, _) = Outbox::open(Box::new(MemDisk::new()), &options).unwrap();
+    for kind in ["delivery", "delivery", "trace", "delivery"] {
+        outbox.push(kind, &[0; 20]).await.unwrap();
+    }
+    let of = |kind, after, limit| -> Vec<u64> {
+        outbox.pending_of(kind, after, limit).into_iter().map(|i| i.id).collect()
+    };
+    assert_eq!(of("trace", 0, 1), [3]);
+    assert_eq!(of("delivery", 0, 2), [1, 2]);
+    assert_eq!(of("delivery", 2, 2), [4]);
+    assert!(of("delivery", u64::MAX, 2).is_empty() && of("trace", 3, 2).is_empty());
+    assert!(outbox.has_room(1, 20));
+    assert!(!outbox.has_room(2, 20) && !outbox.has_room(1, 21));
+}
+
+#[tokio::test]
 async fn whoever_watches_is_woken() {
     let (outbox, _) = open_box(MemDisk::new());
     let mut watch = outbox.watch();

@@ -3,7 +3,18 @@
 use super::{Action, Alarm};
 use crate::state::EndpointStatus;
 use gw_proto::Height;
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
+
+/// An endpoint's head went back.
+#[derive(Debug, Clone, Copy)]
+struct Regression {
+    from: Height,
+    to: Height,
+    /// Ends when it has this height and shows our block there: all that we hold and all that it has left. A
+    /// claim that nobody could check cannot alarm for ever. `None`: nobody has the block that we hold; ends
+    /// when somebody does.
+    until: Option<Height>,
+}
 
 #[derive(Debug)]
 struct Endpoint {
@@ -17,7 +28,7 @@ struct Endpoint {
     comparing: bool,
     retry_at: Option<Instant>,
     short_quorum: Option<Height>,
-    regression: Option<(Height, Height)>,
+    regression: Option<Regression>,
     error: Option<String>,
     /// whether `error` came of asking for the head: the next head that it tells then ends it
     error_of_head: bool,
@@ -50,11 +61,27 @@ impl Endpoint {
         self.retry_at.is_none_or(|t| t <= now)
     }
 
+    /// It tells a lower head than before: what it showed counts for nothing any more.
+    fn went_back(&mut self, head: Height, position: Height) {
+        if self.head.is_none_or(|before| head < before) {
+            self.agrees = Height(0);
+        }
+        let now = head.max(position);
+        let until = self.regression.and_then(|r| r.until).map_or(now, |before| before.min(now));
+        self.regression = Some(Regression { from: self.highest, to: head, until: Some(until) });
+    }
+
+    /// Whether an alarm of this endpoint ends if it shows our block at this height.
+    fn is_doubted_at(&self, height: Height) -> bool {
+        let ends = |at: Option<Height>| at.is_some_and(|h| h <= height);
+        ends(self.short_quorum) || ends(self.regression.and_then(|r| r.until))
+    }
+
     fn alarm(&self) -> Option<Alarm> {
         let endpoint = self.name.clone();
         match (self.short_quorum, self.regression) {
             (Some(height), _) => Some(Alarm::ShortQuorum { endpoint, height }),
-            (None, Some((from, to))) => Some(Alarm::Regression { endpoint, from, to }),
+            (None, Some(Regression { from, to, .. })) => Some(Alarm::Regression { endpoint, from, to }),
             (None, None) => None,
         }
     }
@@ -100,9 +127,14 @@ impl Endpoints {
         if std::mem::take(&mut e.error_of_head) {
             e.error = None;
         }
+        if head < e.highest {
+            e.went_back(head, position);
+        } else if others_below && head < position {
+            e.regression = Some(Regression { from: position, to: head, until: None });
+        } else if e.regression.is_some_and(|r| r.until.is_none()) {
+            e.regression = None;
+        }
         e.head = Some(head);
-        let expected = if others_below && head < position { position.max(e.highest) } else { e.highest };
-        e.regression = (head < expected).then_some((expected, head));
         e.highest = e.highest.max(head);
     }
 
@@ -135,6 +167,11 @@ impl Endpoints {
             if e.short_quorum.is_some_and(|h| h <= height) {
                 e.short_quorum = None;
             }
+            let ends = |r: &Regression| r.until.is_some_and(|h| h <= height && e.head >= Some(h));
+            if e.regression.as_ref().is_some_and(ends) {
+                e.regression = None;
+                e.highest = e.head.unwrap_or(Height(0));
+            }
         }
     }
 
@@ -157,12 +194,15 @@ impl Endpoints {
         }
     }
 
-    /// Whom to ask for a block: the preferred one, or the next that has it and is not left alone.
-    pub(super) fn choose(&self, height: Height, now: Instant) -> Option<usize> {
+    /// Whom to ask for a block: the preferred one, or the next that has it and is not left alone. One that
+    /// owes answers comes into question only while there is no other: its head is only a claim.
+    pub(super) fn choose(&self, height: Height, now: Instant, owing: &BTreeSet<usize>) -> Option<usize> {
         let n = self.all.len();
-        (0..n)
-            .map(|i| (self.preferred + i) % n)
-            .find(|i| self.all.get(*i).is_some_and(|e| e.head.is_some_and(|h| h >= height) && e.may_ask(now)))
+        let mut order = (0..n).map(|i| (self.preferred + i) % n).filter_map(|i| Some((i, self.all.get(i)?)));
+        let has = |e: &Endpoint| e.head.is_some_and(|h| h >= height) && e.may_ask(now);
+        let prompt = |i: usize, e: &Endpoint| e.head.is_some() && e.may_ask(now) && !owing.contains(&i);
+        let alone = !self.all.iter().enumerate().any(|(i, e)| prompt(i, e));
+        order.find(|(i, e)| has(e) && (alone || prompt(*i, e))).map(|(i, _)| i)
     }
 
     /// Whom to ask for a header: at the highest height that it has and that we still remember, unless it has
@@ -172,8 +212,7 @@ impl Endpoints {
         for (endpoint, e) in self.all.iter_mut().enumerate() {
             let Some(head) = e.head else { continue };
             let Some(height) = known.iter().rev().find(|h| **h <= head && h.0 > 0).copied() else { continue };
-            let doubted = e.short_quorum.is_some_and(|h| h <= height);
-            if (height > e.agrees || doubted) && !e.comparing && e.may_ask(now) {
+            if (height > e.agrees || e.is_doubted_at(height)) && !e.comparing && e.may_ask(now) {
                 e.comparing = true;
                 out.push(Action::FetchHeader { endpoint, height });
             }

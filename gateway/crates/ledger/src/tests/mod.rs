@@ -1,5 +1,6 @@
 //! A small consortium on a chain in memory, bent in every way that a test needs.
 
+mod bench;
 mod driver;
 mod follower;
 mod heartbeat;
@@ -79,7 +80,7 @@ impl Entropy for Counter {
         let n = self.0.fetch_add(1, Ordering::SeqCst);
         for (i, b) in out.iter_mut().enumerate() {
             // the nonce's characters carry six bits of each byte
-            *b = (n >> (6 * (i % 8))) as u8 & 0x3f;
+            *b = u8::try_from((n >> (6 * (i % 8))) & 0x3f).unwrap();
         }
         Ok(())
     }

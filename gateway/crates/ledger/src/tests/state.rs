@@ -58,10 +58,12 @@ fn a_restart_resumes_at_the_cursor_and_a_rebuild_gives_the_same_state() {
     assert_eq!(store.scan(&[], 10_000).unwrap(), before);
 }
 
+type Damage<'a> = &'a dyn Fn(&dyn Store);
+
 #[test]
 fn a_state_that_fails_its_check_is_made_again() {
     let world = world();
-    let damage: [(&str, &dyn Fn(&dyn Store)); 5] = [
+    let damage: [(&str, Damage<'_>); 5] = [
         ("cursor unreadable", &|s| s.commit(&[Write::put(*b"l\x01c", *b"{}")]).unwrap()),
         ("cursor lost", &|s| s.commit(&[Write::remove(*b"l\x01c")]).unwrap()),
         ("head lost", &|s| s.commit(&[Write::remove(*b"p\x01h")]).unwrap()),

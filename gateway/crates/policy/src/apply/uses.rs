@@ -3,8 +3,9 @@
 use super::{Place, Stop, Work, ensure};
 use crate::fate::{Fate, RefusalReason as Why};
 use crate::keys;
+use crate::state::StateError;
 use crate::table::Author;
-use crate::view::{AuthzState, NodeRec, ReservationState, TraceState};
+use crate::view::{AuthzState, NodeRec, ReservationState, TraceState, View};
 use gw_proto::Role;
 use gw_proto::record::{Refund, Reservation, Side, Trace, TraceStatus};
 
@@ -71,6 +72,28 @@ fn keep(work: &mut Work<'_>, node: &NodeRec, place: Place, r: &Reservation, fate
         refunded: None,
     };
     Ok(work.put(keys::reservation(&asker, &r.report_id), &state)?)
+}
+
+/// Whether a trace has something to tell that the chain does not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceNeed {
+    /// It would be accepted.
+    Open,
+    /// The chain knows as much already, or more, or all that it takes: a repetition changes nothing.
+    Settled,
+    /// The chain does not know the use: not yet, on a state that lags; no longer, on one that is fresh.
+    Unknown,
+}
+
+/// What [`apply_block`](super::apply_block) would make of a trace by the node whose side it tells.
+/// Whoever must write a trace asks this before it writes, and stops when it is settled.
+pub fn trace_need(view: &View<'_>, r: &Trace) -> Result<TraceNeed, StateError> {
+    if view.reservation(&r.asker, &r.report_id)?.is_none() {
+        return Ok(TraceNeed::Unknown);
+    }
+    let earlier = view.traces(&r.asker, &r.report_id)?;
+    let earlier = earlier.into_iter().find(|t| t.record.side == r.side && t.record.source == r.source);
+    Ok(if leaves(earlier.as_ref(), r).is_ok() { TraceNeed::Open } else { TraceNeed::Settled })
 }
 
 /// Gives the use back, once, and voids the reservation: no source answers it any more.

@@ -1,7 +1,9 @@
 //! Blocks in sequence: order, time, forgetting, rules, digests, TLS keys.
 
 use crate::common::*;
-use gw_policy::{Alarm, ApplyError, BlockInput, Fate, RefusalReason as Why, apply_block};
+use gw_policy::{
+    Alarm, ApplyError, BlockInput, Fate, RefusalReason as Why, TraceNeed, apply_block, trace_need,
+};
 use gw_proto::record::*;
 use gw_proto::*;
 
@@ -230,6 +232,45 @@ fn traces_of_both_sides() {
     let told = w.view().traces(&inst("bank-a"), &t.report_id).unwrap();
     let told: Vec<_> = told.iter().map(|t| (t.record.side, t.record.status, t.reply_leaves.len())).collect();
     assert_eq!(told, [(Asker, Answered, 1), (Source, Answered, 2), (Source, Refused, 0)]);
+}
+
+/// What an outbox asks before it writes a trace again is what apply then decides.
+#[test]
+fn a_trace_is_needed_until_the_chain_knows_as_much() {
+    use {Side::*, TraceStatus::*};
+    let mut w = World::standard();
+    let s = statement(1);
+    assert_eq!(w.one("bank-a-1", authorization(&s)), Fate::Accepted);
+    let t = opening(&s, &inst("bank-a"), 1);
+    let made = |status, leaf: Option<u8>| {
+        let mut r = trace("bank-a", t.report_id, Asker, "bureau-c-1", status);
+        r.reply_leaf = leaf.map(|l| Hex([l; 32]));
+        r
+    };
+    assert_eq!(trace_need(&w.view(), &made(Answered, Some(1))).unwrap(), TraceNeed::Unknown);
+    assert_eq!(w.one("bank-a-1", reservation(&t, at(1000))), Fate::Accepted);
+    // in this order: told again, a source that is away at a repetition, a reply signed anew
+    for (status, leaf, wanted) in [
+        (Missing, None, TraceNeed::Open),
+        (Missing, None, TraceNeed::Settled),
+        (Answered, Some(1), TraceNeed::Open),
+        (Answered, Some(1), TraceNeed::Settled),
+        (Missing, None, TraceNeed::Settled),
+        (Refused, None, TraceNeed::Settled),
+        (Empty, Some(7), TraceNeed::Settled),
+        (Answered, Some(2), TraceNeed::Open),
+        (Answered, Some(1), TraceNeed::Settled),
+    ] {
+        let r = made(status, leaf);
+        assert_eq!(trace_need(&w.view(), &r).unwrap(), wanted, "{status:?} {leaf:?}");
+        let fate = w.one("bank-a-1", Record::Trace(r));
+        assert_eq!(fate == Fate::Accepted, wanted == TraceNeed::Open, "{status:?} {leaf:?}: {fate:?}");
+    }
+    // the chain takes eight leaves of one source; the ninth is not tried for ever
+    for leaf in 3..=8 {
+        assert_eq!(w.one("bank-a-1", Record::Trace(made(Answered, Some(leaf)))), Fate::Accepted);
+    }
+    assert_eq!(trace_need(&w.view(), &made(Answered, Some(9))).unwrap(), TraceNeed::Settled);
 }
 
 #[test]

@@ -21,7 +21,9 @@ pub(super) fn check(answer: &Answer, keys: &Keys<'_>, checks: &mut Checks) -> Ve
         let bound = checks.take(CheckName::ReplyBinding, Some(source), good, binding(answer, signed));
         let items = check_items(&signed.reply.items, &answer.opening.dimensions).map_err(fail);
         checks.take(CheckName::ReplyItems, Some(source), "sane, and within the dimensions", items);
-        if bound.is_some() && keys.contains_key(source) && signature_held(checks, source) {
+        // the asker's own word shows nothing that it could not have made up
+        let another = *source != answer.report.node;
+        if another && bound.is_some() && keys.contains_key(source) && signature_held(checks, source) {
             attested.push(Attestation { by: source.clone(), height: signed.reply.height });
         }
     }

@@ -89,7 +89,7 @@ fn check_all(answer: &Answer, trust: &TrustFile, checks: &mut Checks) -> Vec<Att
     let accepted = match (by.is_empty(), answer.replies.is_empty()) {
         (false, _) => Ok(()),
         (true, true) => skipped("no source replied; inclusion alone does not show that it was accepted"),
-        (true, false) => skipped("no reply is verified, so nobody attests it"),
+        (true, false) => skipped("no reply of another node is verified, so nobody attests it"),
     };
     let detail = format!("attested by {}", by.join(", "));
     checks.take(CheckName::Accepted, None, &detail, accepted);

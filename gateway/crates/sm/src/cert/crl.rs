@@ -53,6 +53,11 @@ impl Crl {
         self.next_update
     }
 
+    /// Whose list it is: the Name in DER, as in [`super::CertInfo`].
+    pub fn issuer(&self) -> &[u8] {
+        &self.issuer
+    }
+
     /// Whether it names a certificate's serial number (big-endian, as in [`super::CertInfo`]).
     pub fn lists(&self, serial: &[u8]) -> bool {
         self.revoked.contains(&plain(serial))
@@ -68,7 +73,8 @@ impl Crl {
         self.revoked.is_empty()
     }
 
-    fn is_current(&self, at: UnixMillis) -> bool {
+    /// In date: a list that is not says nothing of who is *not* revoked.
+    pub fn is_current(&self, at: UnixMillis) -> bool {
         self.this_update <= at && at < self.next_update
     }
 }

@@ -76,6 +76,8 @@ pub struct CertInfo {
     pub public_key: PublicKey,
     /// whom it names
     pub subject: Subject,
+    /// who issued it: the Name in DER, to be compared as bytes
+    pub issuer: Vec<u8>,
     /// SM3 of the SubjectPublicKeyInfo in DER
     pub spki: Digest,
     /// first second of its validity

@@ -106,7 +106,9 @@ impl Parsed {
         let purposes = tbs.get_extension::<ExtendedKeyUsage>().map_err(|_| MALFORMED)?.map(|(_, p)| p.0);
         let key_info = tbs.subject_public_key_info();
         let spki: Digest = sm3(&key_info.to_der().map_err(|_| MALFORMED)?);
+        let issuer = tbs.issuer().to_der().map_err(|_| MALFORMED)?;
         let info = CertInfo {
+            issuer: issuer.clone(),
             public_key: names::decode_key(key_info)?,
             subject: names::decode_subject(tbs.subject())?,
             spki,
@@ -119,7 +121,7 @@ impl Parsed {
         Ok(Self {
             info,
             subject: tbs.subject().to_der().map_err(|_| MALFORMED)?,
-            issuer: tbs.issuer().to_der().map_err(|_| MALFORMED)?,
+            issuer,
             path_length: basic.and_then(|b| b.path_len_constraint),
             usage: tbs.get_extension::<KeyUsage>().map_err(|_| MALFORMED)?.map(|(_, u)| u),
             purposes,

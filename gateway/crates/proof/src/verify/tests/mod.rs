@@ -93,6 +93,20 @@ fn a_report_without_replies_passes_and_says_that_nobody_attests() {
     assert!(v.accepted_by.is_empty());
 }
 
+/// An asker whose reservation the rules refused has its transaction in a block all the same, and can sign a
+/// reply to itself. That attests nothing.
+#[test]
+fn the_asker_does_not_attest_its_own_reservation() {
+    let mut a = VALID.clone();
+    a.replies = vec![signed_reply(reply(ASKER))];
+    a.report.parts.truncate(1);
+    a.report.parts[0].source = node(ASKER);
+    remerge(&mut a);
+    let v = verdict(&a);
+    assert!(v.accepted_by.is_empty(), "{}", v.render());
+    assert!(v.render().contains("nobody attests it"), "{}", v.render());
+}
+
 #[test]
 fn the_file_itself() {
     let bytes = serde_json::to_vec(&*VALID).unwrap();
