@@ -9,7 +9,8 @@ use crate::{
     state::Health,
 };
 use async_trait::async_trait;
-use gw_store::Write;
+use gw_store::{Pair, StoreError, Write};
+use std::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -196,4 +197,45 @@ async fn a_store_that_fails_ends_it() {
     let Health::Halted(why) = running.handle.health() else { panic!("{}", running.handle.health()) };
     assert!(why.contains("commit"), "{why}");
     assert_eq!(running.handle.cursor().height, Height(0));
+}
+
+/// A store whose commits say that they have begun, and wait to be let through.
+struct Gate {
+    inner: MemStore,
+    begun: Mutex<mpsc::Sender<()>>,
+    let_through: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Store for Gate {
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read(key)
+    }
+    fn scan_after(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.inner.scan_after(prefix, after, limit)
+    }
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.begun.lock().unwrap().send(()).unwrap();
+        self.let_through.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+        self.inner.commit(writes)
+    }
+    fn clear(&self) -> Result<(), StoreError> {
+        self.inner.clear()
+    }
+}
+
+/// Nothing writes to the state once `follow` has ended. In real time: the commit holds a thread.
+#[tokio::test]
+async fn a_stop_waits_for_the_commit_under_way() {
+    let (world, one, other) = two(3);
+    let ((begun, has_begun), (open, let_through)) = (mpsc::channel(), mpsc::channel());
+    let gate = Gate { inner: MemStore::new(), begun: begun.into(), let_through: let_through.into() };
+    let mut running = start(&world, Arc::new(gate), vec![one, other]);
+    eventually("a commit", || has_begun.try_recv().is_ok()).await;
+    running.cancel.cancel();
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut running.task).await;
+    assert!(early.is_err(), "it ended amid a commit");
+    open.send(()).unwrap();
+    running.task.await.unwrap().unwrap();
+    assert_eq!(running.handle.cursor().height, Height(1));
+    assert!(has_begun.try_recv().is_err(), "no other commit has begun");
 }
