@@ -119,6 +119,7 @@ impl Submitter {
     }
 
     /// Hands records over; returns when an endpoint has taken them. They stay together in one batch.
+    /// [`LedgerError::FateUnknown`] means that an endpoint may have taken them without saying so.
     pub async fn submit(&self, records: Vec<Record>) -> Result<Submitted, LedgerError> {
         let bytes = records_size(&records)?;
         if records.is_empty() || records.len() > MAX_RECORDS || bytes > transaction::MAX_RECORD_BYTES {

@@ -200,6 +200,7 @@ impl Shared {
 
     async fn rounds(&self, tx: &Transaction) -> Result<(), LedgerError> {
         let give_up = Instant::now() + self.config.give_up;
+        let mut ambiguous = false;
         loop {
             let mut hope = false;
             let mut last = String::new();
@@ -215,11 +216,15 @@ impl Shared {
                     Err(e) => {
                         tracing::warn!(error = %e, "transaction not taken");
                         hope |= e.may_retry();
+                        ambiguous |= e.is_ambiguous();
                         last = e.to_string();
                     }
                 }
             }
             if !hope || Instant::now() + PAUSE >= give_up {
+                if ambiguous {
+                    return Err(LedgerError::FateUnknown);
+                }
                 return Err(LedgerError::NotTaken { last });
             }
             tokio::time::sleep(PAUSE).await;
@@ -255,6 +260,7 @@ impl Shared {
 /// The error again, for each call that shared the transaction.
 fn copy(e: &LedgerError) -> LedgerError {
     match e {
+        LedgerError::FateUnknown => LedgerError::FateUnknown,
         LedgerError::NotTaken { last } => LedgerError::NotTaken { last: last.clone() },
         LedgerError::Sign { what, busy } => LedgerError::Sign { what: what.clone(), busy: *busy },
         LedgerError::BatchFull { found, bytes } => LedgerError::BatchFull { found: *found, bytes: *bytes },

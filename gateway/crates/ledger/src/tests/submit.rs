@@ -304,6 +304,20 @@ async fn what_nobody_takes_is_given_up() {
     assert_eq!(desk.fakes[1].take_pool().len(), 1);
 }
 
+/// An endpoint that may have taken it: nobody may say that nothing was recorded.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_may_have_taken_is_of_unknown_fate() {
+    let mut desk = Desk::new(2);
+    desk.fakes[0].set_mute(true);
+    desk.fakes[1].set_down(true);
+    let submitter = desk.submitter("bank-1");
+    let error = submitter.reserve(desk.reservation(7), WAIT).await.unwrap_err();
+    assert!(matches!(error, LedgerError::FateUnknown), "{error}");
+    // and indeed
+    desk.make_block();
+    assert_eq!(desk.spent(), 1);
+}
+
 /// Answers with these codes first, then hands on; or hangs.
 struct Stubborn {
     codes: Mutex<Vec<i64>>,
