@@ -378,6 +378,23 @@ async fn an_endpoint_that_hangs_is_passed_over() {
     assert!(before.elapsed() < Duration::from_secs(1), "of the paused clock");
 }
 
+/// "Taken" is only a word: one that drops what it takes must not keep it from the chain.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_appear_is_offered_to_another() {
+    let mut desk = Desk::new(2);
+    let dropping = desk.fakes.remove(0);
+    let ledgers = vec![dropping.clone() as Arc<dyn Ledger>, desk.fakes[0].clone()];
+    let submitter = desk.submitter_with(SubmitConfig::new(node_id("bank-1")), ledgers);
+    let state = desk.during(submitter.reserve(desk.reservation(7), WAIT)).await.unwrap();
+    assert_eq!(state.fate, Fate::Accepted);
+    assert_eq!(dropping.take_pool(), desk.included, "the same transaction");
+    assert_eq!(desk.spent(), 1);
+    // it is not asked first any more
+    let other = Record::Authorization(desk.world.authorization(2, 1));
+    desk.during(submitter.record(vec![other], WAIT)).await.unwrap();
+    assert_eq!(dropping.take_pool(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_deadline_leaves_the_fate_open() {
     let mut desk = Desk::new(1);
