@@ -430,6 +430,22 @@ async fn an_answer_that_is_too_deep_is_refused() {
     }
 }
 
+/// Two bytes of JSON can become 32 of memory: their number is bounded, not only their size.
+#[tokio::test]
+async fn an_answer_of_too_many_values_is_refused() {
+    let options = RpcOptions { max_answer: 16 << 20, call_timeout: WAIT, ..patience() };
+    let many = format!("[0{}]", ",0".repeat(1 << 20));
+    let server = odd_with(result(&format!(r#"{{"junk":{many}}}"#)), Then::KeepOpen, options).await;
+    let error = server.rpc.block(Height(1)).await.unwrap_err();
+    assert!(error.to_string().contains("more than 1048576 values"), "{error}");
+    // commas in a text are none
+    let text = format!(r#""{}\",""#, ",".repeat(2 << 20));
+    let server = odd_with(result(&text), Then::KeepOpen, options).await;
+    let error = server.rpc.head().await.unwrap_err();
+    assert!(error.to_string().contains("invalid type: string"), "{error}");
+    assert!(error.to_string().len() < 400, "clipped");
+}
+
 #[tokio::test]
 async fn a_slow_answer_is_given_up_by_a_deadline() {
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n{";
