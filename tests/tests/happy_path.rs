@@ -121,7 +121,7 @@ fn amid_a_query(c: &Consortium) -> Result<()> {
         // answered already, or broken off: both may be
         let _ = asking.join().map_err(|_| anyhow!("the caller panicked"))??;
         c.start_ready(BANK)?;
-        wait::until("every source answers", Duration::from_secs(20), || {
+        wait::until("every source answers", Duration::from_secs(60), || {
             let report = c.bank(&ask)?.success(200)?["report"].take();
             same("complete", report["complete"].as_bool(), Some(true))
         })?;
@@ -143,7 +143,7 @@ fn a_changed_digit_does_not_verify(c: &Consortium, answer: &[u8]) -> Result<()> 
 /// Two sources, two sides, for each use.
 fn traced(c: &Consortium, authorization: &str, uses: usize) -> Result<()> {
     let ask = Ask::get(&format!("/v1/traces?authorization_id={authorization}"));
-    wait::until("both sides' traces are on the ledger", Duration::from_secs(20), || {
+    wait::until("both sides' traces are on the ledger", Duration::from_secs(60), || {
         let found = c.bank(&ask)?.success(200)?;
         let all = found["uses"].as_array().context("no uses")?;
         same("uses", all.len(), uses)?;
@@ -161,7 +161,7 @@ fn traced(c: &Consortium, authorization: &str, uses: usize) -> Result<()> {
 
 fn looked(c: &Consortium, agreement: &Agreement, times: usize) -> Result<()> {
     let subject = agreement.statement.subject.expose();
-    wait::until("the supervisor has everything", Duration::from_secs(20), || {
+    wait::until("the supervisor has everything", Duration::from_secs(60), || {
         let found = c.look(subject)?;
         let looks = found["looks"].as_array().context("no looks")?;
         same("looks", looks.len(), times)?;
