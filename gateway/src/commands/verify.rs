@@ -61,7 +61,8 @@ pub fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
 
 /// NODE.message, NODE.sig (DER) and NODE.crt for the report and each reply; docs/answer.md has the openssl command.
 fn export(answer: &[u8], folder: &Path) -> Result<()> {
-    let answer: Answer = serde_json::from_slice(answer).context("the answer is not of the documented form")?;
+    let answer: Answer =
+        serde_json::from_slice(answer).context("the answer is not of the documented form")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let replies = answer.replies.iter().map(|r| (&r.reply.source, &r.proof));
     for (node, proof) in std::iter::once((&answer.report.node, &answer.proof)).chain(replies) {
