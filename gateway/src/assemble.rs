@@ -255,7 +255,8 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     ));
 
     let (source, catalogue) = open_source(&config, &clock).await?;
-    let documents = SledStore::open(&data.join("documents"), gw_store::sled::DEFAULT_CACHE_BYTES / 4)
+    // nobody can make them again: what was acknowledged must be there after a kill, and after a power loss
+    let documents = SledStore::open_durable(&data.join("documents"), gw_store::sled::DEFAULT_CACHE_BYTES / 4)
         .map_err(|e| storage("documents")(chain(&e)))?;
     let supervisor = match &config.supervisor {
         None => None,

@@ -231,7 +231,7 @@ fn silent(world: &World<'_>) -> Result<()> {
 /// The asker told the ledger of the impostor's part of each use; the impostor told nothing.
 fn traced(world: &World<'_>) -> Result<()> {
     let ask = Ask::get(&format!("/v1/traces?authorization_id={}", world.authorization));
-    wait::until("the asker's traces are on the ledger", Duration::from_secs(20), || {
+    wait::until("the asker's traces are on the ledger", Duration::from_secs(60), || {
         let found = world.c.bank(&ask)?.success(200)?;
         let uses = found["uses"].as_array().context("no uses")?;
         let mut missing = 0;

@@ -31,7 +31,7 @@ impl std::fmt::Display for Label {
 /// How far a board was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
-    /// written from data sheets
+    /// written without the hardware at hand
     UntriedOnHardware,
     /// ran under QEMU
     TriedInQemu,

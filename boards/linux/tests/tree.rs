@@ -45,7 +45,7 @@ fn qemu_without_a_watchdog_is_taken_and_says_so() {
     let parts = qemu().open("qemu-x86/rev-a", "x86_64").unwrap();
     let report = parts.report().join("\n");
     for line in [
-        "board: qemu-x86 rev-a (untried on hardware)",
+        "board: qemu-x86 rev-a (tried in QEMU)",
         "serial: absent: the firmware gives none (/sys/class/dmi/id/product_serial, /sys/class/dmi/id/board_serial)",
         "tamper switch: absent: the board's description has no [tamper]",
         "watchdog: absent: watchdog.device: `/dev/watchdog0` is not there",

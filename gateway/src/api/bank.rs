@@ -106,7 +106,12 @@ async fn upload_authorization(State(app): State<Arc<App>>, request: Request<Body
         let record = Authorization::of(&upload.statement).map_err(Rejection::internal)?;
         let id = record.id;
         let documents = Authorized { statement: upload.statement, evidence: upload.evidence };
-        app.documents.keep(&id, &documents).map_err(Rejection::internal)?;
+        let work = Arc::clone(&app);
+        // waits for the disk: off the runtime's threads
+        tokio::task::spawn_blocking(move || work.documents.keep(&id, &documents))
+            .await
+            .map_err(Rejection::internal)?
+            .map_err(Rejection::internal)?;
         if authorization_state(&app, &id)?.is_none() {
             app.write_record(Record::Authorization(record), &call.accepted.budget).await?;
         }

@@ -45,6 +45,8 @@ pub struct Opened {
 pub fn open(config: &BoardConfig) -> Result<Opened, BoardStartError> {
     let failed = |e: &dyn std::error::Error| BoardStartError::Board(crate::assemble::chain(e));
     let board = match config {
+        #[cfg(feature = "dev")]
+        BoardConfig::CaseFile(path) => return Ok(crate::dev::board::open(path)),
         BoardConfig::File(path) => LinuxBoard::from_file(path, Machine::this()),
         BoardConfig::BuiltIn(name) => LinuxBoard::named(name, Machine::this()),
     };

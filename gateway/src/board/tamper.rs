@@ -43,7 +43,7 @@ pub fn start(app: &Arc<App>, watch: Watch, opened: CancellationToken) -> std::io
     let (stop, stopped) = sync_channel(1);
     let runtime = tokio::runtime::Handle::current();
     let app = Arc::clone(app);
-    let mut sink = Sink { app: Arc::clone(&app), runtime, opened };
+    let mut sink = Sink { app: Arc::clone(&app), runtime, opened: opened.clone() };
     let (debounce, poll) = watch.timing;
     let settings = Settings {
         debounce,
@@ -55,11 +55,24 @@ pub fn start(app: &Arc<App>, watch: Watch, opened: CancellationToken) -> std::io
         serial: watch.serial,
     };
     let latch = super::latch(&app.config.node.data_dir);
+    let fail_closed = EndIfPanicking(opened);
     std::thread::Builder::new().name("tamper".into()).spawn(move || {
+        let _guard = fail_closed;
         let end = board_api::tamper::watch(watch.input, &settings, &latch, &mut sink, &*app.clock, &stopped);
         tracing::info!(end = ?end, "the tamper switch is not watched any more");
     })?;
     Ok(Watching { _stop: stop })
+}
+
+/// Nobody watches the switch any more: the program ends, as if the case had been opened.
+struct EndIfPanicking(CancellationToken);
+
+impl Drop for EndIfPanicking {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
 }
 
 /// How the program ends after it.
@@ -85,7 +98,8 @@ impl TamperSink for Sink {
             what,
         };
         let data = serde_json::to_value(record).map_err(|e| failed(e.to_string()))?;
-        let note = tokio::time::timeout(JOURNAL, self.app.journal_note("tamper", data));
+        // a timer is made inside the runtime, which this thread is not part of
+        let note = async { tokio::time::timeout(JOURNAL, self.app.journal_note("tamper", data)).await };
         let done = self.runtime.block_on(note).map_err(|_| failed("no answer in time".into()))?;
         done.map_err(|e| failed(e.detail))
     }

@@ -18,8 +18,7 @@ pub enum Exit {
     Storage = 5,
     /// an address cannot be listened on
     Listen = 6,
-    /// the ledger contradicts itself or this program does not know its rules: a person must look
-    Halted = 7,
+    // 7 is kept free: a gateway whose ledger contradicts itself stays up, so that its admin listener can say why
     /// the case was opened: the box stays closed until an operator releases it
     Tampered = 8,
     /// a mistake of this program

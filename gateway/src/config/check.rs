@@ -105,6 +105,12 @@ fn node(n: &mut Notes, raw: RawNode) -> Option<Node> {
 
 fn board(n: &mut Notes, raw: RawBoard) -> Option<BoardConfig> {
     match (raw.name, raw.file) {
+        #[cfg(feature = "dev")]
+        (Some(name), None) if name.starts_with("case-file:") => {
+            n.weak("board.name = \"case-file:…\": the tamper switch is a file");
+            let path = name.trim_start_matches("case-file:").to_owned();
+            n.path("board.name", Some(path)).map(BoardConfig::CaseFile)
+        }
         (Some(name), None) => {
             let known: Vec<&str> = board_linux::BOARDS.iter().map(|(name, _)| *name).collect();
             if known.contains(&name.as_str()) {

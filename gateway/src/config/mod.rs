@@ -167,6 +167,9 @@ pub enum BoardConfig {
     BuiltIn(String),
     /// described by a file
     File(PathBuf),
+    /// no hardware: the case is open while this file exists; only in a build with the feature `dev`
+    #[cfg(feature = "dev")]
+    CaseFile(PathBuf),
 }
 
 /// `[trust]`

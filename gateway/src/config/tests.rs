@@ -193,6 +193,7 @@ fn boards_are_built_in_or_described() {
     let with_board = |section: &str| messages(&format!("{EXAMPLE}\n{section}"));
     assert_eq!(with_board("[board]\nname = \"qemu-x86/rev-a\""), "accepted");
     assert_eq!(with_board("[board]\nfile = \"my.toml\""), "accepted");
+    assert_eq!(with_board("[board]\nname = \"case-file:case\""), "accepted");
     for bad in ["[board]", "[board]\nname = \"x\"", "[board]\nname = \"qemu-x86/rev-a\"\nfile = \"f\""] {
         let found = with_board(bad);
         assert!(found.contains("board") && found.contains("1 problem"), "{found}");

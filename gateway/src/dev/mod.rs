@@ -3,6 +3,7 @@
 //! Compiled only with the feature `dev`, which a release build does not have. What they make calls itself a
 //! development consortium everywhere.
 
+pub mod board;
 pub mod configs;
 pub mod consortium;
 pub mod keystore;

@@ -132,7 +132,9 @@ fn opening_of(app: &App, identified: &IdentifiedOperator, query: &Query) -> Resu
     }
     let opening = fresh_opening(app, identified, query)?;
     let remembered = Remembered { body: *body, opening: opening.clone(), created: now };
-    if !app.documents.remember(&scope, &remembered).map_err(Rejection::internal)? {
+    // waits for the disk: the runtime moves its other work elsewhere meanwhile
+    let kept = tokio::task::block_in_place(|| app.documents.remember(&scope, &remembered));
+    if !kept.map_err(Rejection::internal)? {
         return Err(Rejection::new(reject::BUSY, "too many idempotency keys are held"));
     }
     Ok(opening)

@@ -77,6 +77,9 @@ impl Attestor for TpmAttestor {
     }
 
     fn quote(&self, nonce: &[u8], pcrs: &[u8]) -> Result<Quote, HsmError> {
+        if pcrs.is_empty() {
+            return Err(TpmError::Input { what: "a quote of no PCRs says nothing".to_owned() }.into());
+        }
         Ok(self.shared.device.with(|open| self.quote_once(open, nonce, pcrs))?)
     }
 

@@ -214,6 +214,10 @@ impl Device {
         if let Some(mut open) = state.open.take() {
             open.flush_keys();
             open.chip.drop_sessions();
+            // behind a resource manager the chip's power is the kernel's business; a chip that is gone is let go
+            if !self.options.transport.is_shared() {
+                drop(management::shutdown(&mut open.chip));
+            }
         }
         *lock(&self.canceller) = None;
         Ok(())

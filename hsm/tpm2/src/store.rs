@@ -235,7 +235,9 @@ impl Tpm2KeyStore {
         self.0.device.with(|open| storage::pcr_read(&mut open.chip, open.info.bank, pcrs))
     }
 
-    /// Runs commands that the keystore does not need itself (`commands`).
+    /// Runs commands that the keystore does not need itself ([`crate::commands`]), with the storage key as
+    /// parent. A chip that was reset, or is full, makes `work` run again: only its last command may change
+    /// something.
     pub fn with_chip<T>(
         &self,
         mut work: impl FnMut(&mut crate::Chip, &crate::Entity) -> Result<T, TpmError>,

@@ -1,5 +1,11 @@
 //! Evidence of a simulated chip, checked by programs of others.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod common;
 
@@ -161,6 +167,7 @@ fn a_key_of_the_chip_is_certified() {
     for e in [attestor.certify("node", &[0; 33]).err(), attestor.quote(&[0; 33], &[0]).err()] {
         assert!(e.unwrap().to_string().contains("at most 32 bytes"));
     }
+    assert!(attestor.quote(&NONCE, &[]).unwrap_err().to_string().contains("no PCRs"));
     assert!(attestor.quote(&NONCE, &[24]).unwrap_err().to_string().contains("no PCR 24"));
 }
 

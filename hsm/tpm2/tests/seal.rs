@@ -1,5 +1,4 @@
 //! Sealing to PCRs and to a floor under the counter, on a simulated chip.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod common;
 

@@ -14,6 +14,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{ExitStatus, Output},
+    thread::JoinHandle,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -272,6 +273,13 @@ impl Consortium {
             let ended = running.into_iter().map(|r| r.join().map_err(|_| anyhow!("a caller panicked")));
             ended.map(|r| r?).collect()
         })
+    }
+    /// A request of the bank's credit system that runs while the test goes on.
+    pub fn bank_later(&self, ask: Ask) -> Result<JoinHandle<Result<Outcome>>> {
+        let (caller, address) = (self.credit_system(), self.address(BANK, Listener::Bank)?);
+        let (profile, scratch) = (self.profile, self.folder.path().to_owned());
+        let url = format!("https://{address}{}", ask.path());
+        Ok(std::thread::spawn(move || caller::send(profile, &caller, &url, &ask, &scratch)))
     }
     /// One request of the gateway's own operator to its admin listener.
     pub fn admin(&self, gateway: &str, ask: &Ask) -> Result<Outcome> {

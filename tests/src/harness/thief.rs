@@ -149,7 +149,8 @@ impl Thief {
             height: at.height,
             hash: at.hash,
             nonce: Hex(random()?),
-            expires: now().plus(Duration::from_secs(20)),
+            // a minute ahead is the most that a source takes; a busy machine needs most of it
+            expires: now().plus(Duration::from_secs(50)),
             asker: self.node.clone(),
             audience: to.parse()?,
             statement: s.clone(),

@@ -100,7 +100,7 @@ pub(crate) struct BoardToml {
 /// How far a description was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(crate) enum Status {
-    /// written from data sheets
+    /// written without the hardware at hand
     #[serde(rename = "untried on hardware")]
     Untried,
     /// booted under QEMU

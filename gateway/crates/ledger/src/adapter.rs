@@ -53,8 +53,11 @@ impl Default for RpcOptions {
     }
 }
 
+/// The most values of an answer: a full block has some 100,000. Two bytes of JSON can become 32 of memory.
+const MAX_VALUES: usize = 1 << 20;
+
 /// FISCO's codes for a transaction that it has already: 10000 nonce used, 10004 in the pool, 10005 on the
-/// chain, 10011 in the pool and accepted. Our nonces are 128 random bits: the one that used it was ourselves.
+/// chain, 10011 in the pool and accepted. Our nonces are 96 random bits: the one that used it was ourselves.
 const KNOWN_ALREADY: [i64; 4] = [10000, 10004, 10005, 10011];
 
 /// One endpoint that speaks FISCO BCOS 3's JSON-RPC.
@@ -109,6 +112,21 @@ struct Sent {
     transaction_hash: String,
 }
 
+/// Commas outside of texts: each value of a list or an object but its first stands behind one.
+fn count_commas(json: &[u8]) -> usize {
+    let (mut commas, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' if !in_text => commas += 1,
+            _ => {}
+        }
+    }
+    commas
+}
+
 impl FiscoRpc {
     /// An endpoint by its address: `http://host:port`, or `https://host:port` with a TLS configuration.
     pub fn new(
@@ -146,6 +164,9 @@ impl FiscoRpc {
         let body = serde_json::to_vec(&Call { jsonrpc: "2.0", id, method, params })
             .map_err(|e| LedgerError::Encode(e.to_string()))?;
         let bytes = self.connections.post(method, body).await?;
+        if count_commas(&bytes) >= MAX_VALUES {
+            return Err(self.odd(method, &format!("more than {MAX_VALUES} values")));
+        }
         let answer: Answer<T> =
             serde_json::from_slice(&bytes).map_err(|e| self.odd(method, &e.to_string()))?;
         if let Some(e) = answer.error {

@@ -38,7 +38,8 @@ enum Done {
     CommitFailed(LedgerError),
 }
 
-/// Follows the chain until it is cancelled (`Ok`) or must stop for good (`Err`; the handle says so too).
+/// Follows the chain until it is cancelled (`Ok`) or must stop for good (`Err`; the handle says so too). When
+/// it has ended nothing of it writes to the state any more.
 pub async fn follow(
     ledgers: Vec<Arc<dyn Ledger>>,
     handle: StateHandle,
@@ -51,9 +52,10 @@ pub async fn follow(
     }
     let names = ledgers.iter().map(|l| l.endpoint().to_owned()).collect();
     let follower = Follower::new(handle.genesis().clone(), names, handle.cursor(), options.follower);
-    let driver =
+    let mut driver =
         Driver { ledgers, handle: handle.clone(), clock, options, tasks: JoinSet::new(), rebuilt: false };
     let result = driver.run(follower, cancel).await;
+    driver.finish().await;
     if let Err(e) = &result {
         tracing::error!(error = %e, "following the chain has stopped");
         handle.halt(e.to_string());
@@ -72,7 +74,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut follower: Follower, cancel: CancellationToken) -> Result<(), LedgerError> {
+    async fn run(&mut self, mut follower: Follower, cancel: CancellationToken) -> Result<(), LedgerError> {
         let mut poll = tokio::time::interval(self.options.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -87,7 +89,7 @@ impl Driver {
             };
             let event = match done {
                 Done::Event(event) => event,
-                Done::CommitFailed(e) => self.after_failed_commit(e)?,
+                Done::CommitFailed(e) => self.after_failed_commit(e).await?,
             };
             let at = Moment { wall: self.clock.now(), instant: self.clock.instant() };
             // signatures are checked in there: not on the async runtime's threads
@@ -120,6 +122,12 @@ impl Driver {
             }
         }
         self.handle.set_endpoints(status);
+    }
+
+    /// Gives questions up, and waits for the commit under way: nothing writes to the state after the end.
+    async fn finish(mut self) {
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
     }
 
     fn act(&mut self, action: Action) -> Result<(), LedgerError> {
@@ -174,13 +182,16 @@ impl Driver {
     }
 
     /// A damaged state is followed anew, once; anything else ends here.
-    fn after_failed_commit(&mut self, error: LedgerError) -> Result<Event, LedgerError> {
+    async fn after_failed_commit(&mut self, error: LedgerError) -> Result<Event, LedgerError> {
         if self.rebuilt || !rebuild_helps(&error) {
             return Err(error);
         }
         tracing::warn!(%error, "the ledger state is damaged and is rebuilt from the chain");
         self.rebuilt = true;
-        Ok(Event::Restarted(self.handle.rebuild()?))
+        let handle = self.handle.clone();
+        let rebuilt = tokio::task::spawn_blocking(move || handle.rebuild()).await;
+        let cursor = rebuilt.map_err(|e| LedgerError::Halted(format!("the rebuild failed: {e}")))??;
+        Ok(Event::Restarted(cursor))
     }
 }
 

@@ -269,7 +269,7 @@ pub enum LedgerError {
         /// it was only busy
         busy: bool,
     },
-    /// No endpoint took the transaction.
+    /// No endpoint took the transaction, and none can have taken it.
     #[error("no ledger endpoint took the transaction; the last one said: {last}")]
     NotTaken {
         /// the last endpoint's error
@@ -336,6 +336,17 @@ impl LedgerError {
         }
     }
 
+    /// Whether the endpoint may have done what it was asked for all the same.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Timeout { .. } | Self::TooLarge { .. } | Self::Answer { .. } => {
+                true
+            }
+            Self::Refused { code, .. } => *code == STILL_WAITS,
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later, or at another endpoint.
     pub fn may_retry(&self) -> bool {
         match self {
@@ -355,9 +366,12 @@ impl LedgerError {
     }
 }
 
+/// FISCO's code of a transaction that still waits in the pool at the deadline of the call.
+const STILL_WAITS: i64 = 10010;
+
 /// FISCO's codes of a pool that is full or slow, and of a node that is not ready; others are final.
 fn is_passing(code: i64) -> bool {
-    matches!(code, 10002 | 10010 | -1 | -32603 | -32000 | -32004)
+    matches!(code, 10002 | STILL_WAITS | -1 | -32603 | -32000 | -32004)
 }
 
 impl From<CanonError> for LedgerError {

@@ -2,7 +2,7 @@
 //!
 //! What arrives within a few milliseconds shares a batch, one signature and one transaction. A transaction
 //! that an endpoint does not take, or does not answer for, goes to the next one *unchanged*: the chain takes
-//! it once. What counts is only the block that this box has itself verified: [`Submitter::record`] and
+//! it once. "Taken" is only a word: what then stands in no block is offered to the others, too. What counts is only the block that this box has itself verified: [`Submitter::record`] and
 //! [`Submitter::reserve`] wait for it.
 
 mod queue;
@@ -44,6 +44,9 @@ pub struct SubmitConfig {
     pub per_endpoint: Duration,
     /// after how long without an endpoint that takes it a transaction is given up; default 20 s
     pub give_up: Duration,
+    /// after how long a transaction that was taken and stands in no verified block is offered to another
+    /// endpoint too; default 5 s
+    pub appear: Duration,
 }
 
 impl SubmitConfig {
@@ -56,6 +59,7 @@ impl SubmitConfig {
             in_flight: 16,
             per_endpoint: Duration::from_secs(5),
             give_up: Duration::from_secs(20),
+            appear: Duration::from_secs(5),
         }
     }
 }
@@ -119,6 +123,7 @@ impl Submitter {
     }
 
     /// Hands records over; returns when an endpoint has taken them. They stay together in one batch.
+    /// [`LedgerError::FateUnknown`] means that an endpoint may have taken them without saying so.
     pub async fn submit(&self, records: Vec<Record>) -> Result<Submitted, LedgerError> {
         let bytes = records_size(&records)?;
         if records.is_empty() || records.len() > MAX_RECORDS || bytes > transaction::MAX_RECORD_BYTES {

@@ -1,14 +1,16 @@
-//! The verified ledger state on disk, in sled 0.34.
+//! The verified ledger state on disk, in sled 0.34; and, opened as durable, an institution's documents.
 //!
 //! Chosen for state of bounded size that can be rebuilt from the chain at any time. Its flush on Linux is
 //! `sync_file_range`, which does not survive power loss, and its memory grows far beyond `cache_bytes`
 //! with millions of entries (DESIGN "State"): neither a journal nor the subject index belongs here.
+//! What cannot be rebuilt is kept by [`SledStore::open_durable`], which syncs sled's file itself.
 
 use crate::{
     error::StoreError,
     kv::{Pair, Store, Write, check_bounds},
 };
 use std::{
+    fs::File,
     io::ErrorKind,
     ops::Bound,
     os::unix::fs::DirBuilderExt as _,
@@ -28,9 +30,22 @@ pub struct SledStore {
     db: ::sled::Db,
     path: PathBuf,
     closed: AtomicBool,
+    /// sled's own file, where every commit is synced
+    synced: Option<File>,
 }
 
 impl SledStore {
+    /// The same as [`open`](Self::open), but a commit that has returned survives a killed process and a power
+    /// loss. It costs an fsync, and blocks for it: for few and small writes, off the runtime's threads.
+    pub fn open_durable(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let store = Self::open(path, cache_bytes)?;
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        // sled 0.34 keeps everything but values larger than a segment (512 KiB) in this one file
+        let file = File::open(path.join("db")).map_err(open)?;
+        file.sync_all().and_then(|()| File::open(path)?.sync_all()).map_err(open)?;
+        Ok(Self { synced: Some(file), ..store })
+    }
+
     /// Opens the folder, or makes it (mode 0700).
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         prepare_folder(path)?;
@@ -45,7 +60,7 @@ impl SledStore {
             Ok(Err(e)) => return Err(open_error(path, e)),
             Err(_) => return Err(corrupt(path, "sled panicked while it read the folder")),
         };
-        Ok(Self { db, path: path.to_owned(), closed: AtomicBool::new(false) })
+        Ok(Self { db, path: path.to_owned(), closed: AtomicBool::new(false), synced: None })
     }
 
     /// Opens the folder; if it is damaged, empties and remakes it and says why. The caller then follows
@@ -67,6 +82,13 @@ impl SledStore {
     pub fn flush(&self) -> Result<(), StoreError> {
         self.check_open()?;
         self.db.flush().map(|_| ()).map_err(|e| self.fail("sync", e))
+    }
+
+    /// Where commits are durable: everything written so far is on the disk when this returns.
+    fn sync(&self) -> Result<(), StoreError> {
+        let Some(file) = &self.synced else { return Ok(()) };
+        self.flush()?;
+        file.sync_all().map_err(|e| self.fail("sync", ::sled::Error::Io(e)))
     }
 
     fn check_open(&self) -> Result<(), StoreError> {
@@ -124,12 +146,14 @@ impl Store for SledStore {
                 None => batch.remove(w.key.as_slice()),
             }
         }
-        self.db.apply_batch(batch).map_err(|e| self.fail("commit", e))
+        self.db.apply_batch(batch).map_err(|e| self.fail("commit", e))?;
+        self.sync()
     }
 
     fn clear(&self) -> Result<(), StoreError> {
         self.check_open()?;
-        self.db.clear().map_err(|e| self.fail("commit", e))
+        self.db.clear().map_err(|e| self.fail("commit", e))?;
+        self.sync()
     }
 }
 

@@ -137,6 +137,26 @@ fn a_store_on_disk_is_there_after_reopening() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
+/// What a killed process leaves is what its file holds: a copy taken while the store is open.
+#[test]
+fn a_durable_commit_is_in_the_file_when_it_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open_durable(&folder.path().join("store"), 1 << 20).unwrap();
+    for i in 0..10u8 {
+        store.commit(&[Write { key: vec![b'k', i], value: Some(vec![i; 3000]) }]).unwrap();
+        let copy = folder.path().join(format!("copy-{i}"));
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(folder.path().join("store")).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        let left = open(&copy);
+        let expected: Vec<_> = (0..=i).map(|i| (vec![b'k', i], vec![i; 3000])).collect();
+        assert_eq!(left.scan(b"k", 100).unwrap(), expected);
+    }
+}
+
 #[test]
 fn a_store_in_use_is_said_to_be_in_use_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

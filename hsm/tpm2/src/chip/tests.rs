@@ -41,8 +41,8 @@ fn a_command_is_sent_again_while_the_chip_asks_for_it() {
     let sent = sent.lock().unwrap();
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|s| *s == sent[0]));
-    // TPM2_Shutdown(STATE), part 3, 9.4
-    assert_eq!(sent[0], [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1]);
+    // TPM2_Shutdown(CLEAR), part 3, 9.4
+    assert_eq!(sent[0], [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0]);
 }
 
 #[test]

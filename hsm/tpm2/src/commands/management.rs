@@ -21,9 +21,9 @@ pub fn startup(chip: &mut Chip) -> Result<(), TpmError> {
     }
 }
 
-/// Shutdown(STATE), before power goes: without it keys that count failures count one.
+/// Shutdown(CLEAR), before power goes: without it the chip may count a failed authorization.
 pub fn shutdown(chip: &mut Chip) -> Result<(), TpmError> {
-    let command = Command::new(TpmCc::Shutdown, &[], Params::new().u16(1))?;
+    let command = Command::new(TpmCc::Shutdown, &[], Params::new().u16(0))?;
     chip.run_plain(command).map(drop)
 }
 

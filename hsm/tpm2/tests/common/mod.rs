@@ -1,6 +1,11 @@
 //! swtpm on a unix socket, for the time of a test.
 #![expect(unreachable_pub, reason = "a module of test programs")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail the test"
+)]
 #![expect(dead_code, reason = "each test program uses its part")]
 
 use hsm_tpm2::{

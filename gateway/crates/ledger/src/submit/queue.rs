@@ -142,18 +142,40 @@ impl Shared {
             Group::Batch(batch, reply) => (Work::Batch(batch), vec![(0, reply)]),
         };
         let result = match self.clone().make(work).await {
-            Ok((tx, hash, expires)) => self.deliver(&tx, &hash).await.map(|()| (hash, expires)),
+            Ok((tx, hash, expires)) => match self.deliver(&tx, &hash).await {
+                Ok(by) => Ok((tx, hash, expires, by)),
+                Err(e) => Err(e),
+            },
             Err(e) => Err(e),
         };
         for (first_record, reply) in replies {
             let answer = match &result {
-                Ok((tx_hash, expires_height)) => {
+                Ok((_, tx_hash, expires_height, _)) => {
                     Ok(Submitted { tx_hash: *tx_hash, expires_height: *expires_height, first_record })
                 }
                 Err(e) => Err(copy(e)),
             };
             // whoever asked may have gone
             drop(reply.send(answer));
+        }
+        if let Ok((tx, hash, _, Some(by))) = result {
+            self.insist(&tx, &hash, by).await;
+        }
+    }
+
+    /// Whoever took it may drop it: until a verified block holds it, each other endpoint is offered it, too.
+    async fn insist(&self, tx: &Transaction, hash: &Digest, taken_by: usize) {
+        for i in 1..self.ledgers.len() {
+            if tokio::time::timeout(self.config.appear, self.seen(hash)).await.is_ok() {
+                return;
+            }
+            let at = (taken_by + i) % self.ledgers.len();
+            let Some(ledger) = self.ledgers.get(at) else { continue };
+            tracing::warn!(%hash, to = ledger.endpoint(), "no block holds the transaction; offered again");
+            match self.offer(ledger.as_ref(), tx).await {
+                Ok(()) => self.preferred.store(at, Ordering::Relaxed),
+                Err(e) => tracing::warn!(error = %e, "transaction not taken"),
+            }
         }
     }
 
@@ -189,17 +211,18 @@ impl Shared {
         Ok(Fresh { expires: Height(height.saturating_add(EXPIRES_AFTER)), batch_nonce, tx_nonce })
     }
 
-    /// The same transaction to one endpoint after another, until one takes it or a block holds it.
-    async fn deliver(&self, tx: &Transaction, hash: &Digest) -> Result<(), LedgerError> {
+    /// The same transaction to one endpoint after another, until one takes it (which?) or a block holds it.
+    async fn deliver(&self, tx: &Transaction, hash: &Digest) -> Result<Option<usize>, LedgerError> {
         let rounds = self.rounds(tx);
         tokio::select! {
-            () = self.seen(hash) => Ok(()),
-            taken = rounds => taken,
+            () = self.seen(hash) => Ok(None),
+            taken = rounds => taken.map(Some),
         }
     }
 
-    async fn rounds(&self, tx: &Transaction) -> Result<(), LedgerError> {
+    async fn rounds(&self, tx: &Transaction) -> Result<usize, LedgerError> {
         let give_up = Instant::now() + self.config.give_up;
+        let mut ambiguous = false;
         loop {
             let mut hope = false;
             let mut last = String::new();
@@ -210,16 +233,20 @@ impl Shared {
                 match self.offer(ledger.as_ref(), tx).await {
                     Ok(()) => {
                         self.preferred.store(at, Ordering::Relaxed);
-                        return Ok(());
+                        return Ok(at);
                     }
                     Err(e) => {
                         tracing::warn!(error = %e, "transaction not taken");
                         hope |= e.may_retry();
+                        ambiguous |= e.is_ambiguous();
                         last = e.to_string();
                     }
                 }
             }
             if !hope || Instant::now() + PAUSE >= give_up {
+                if ambiguous {
+                    return Err(LedgerError::FateUnknown);
+                }
                 return Err(LedgerError::NotTaken { last });
             }
             tokio::time::sleep(PAUSE).await;
@@ -255,6 +282,7 @@ impl Shared {
 /// The error again, for each call that shared the transaction.
 fn copy(e: &LedgerError) -> LedgerError {
     match e {
+        LedgerError::FateUnknown => LedgerError::FateUnknown,
         LedgerError::NotTaken { last } => LedgerError::NotTaken { last: last.clone() },
         LedgerError::Sign { what, busy } => LedgerError::Sign { what: what.clone(), busy: *busy },
         LedgerError::BatchFull { found, bytes } => LedgerError::BatchFull { found: *found, bytes: *bytes },

@@ -296,6 +296,25 @@ fn a_block_without_a_quorum_alarms_until_the_endpoint_does_better() {
     assert_eq!(bench.error_of(0), "");
 }
 
+/// Nobody else has a block at that height to compare it with.
+#[test]
+fn a_lone_endpoints_block_without_a_quorum_alarms_and_is_not_committed() {
+    let (one, other) = branches(3, 2);
+    let minority = Peer { fault: signed_by(4, &[0, 3]), ..Peer::honest(&other.chain) };
+    let mut bench = Bench::new(&one, vec![minority]);
+    bench.tick(0);
+    short(&bench, 0, 4);
+    assert_eq!((bench.height(), &bench.halted), (3, &None));
+    bench.tick(1_000);
+    short(&bench, 0, 4);
+    bench.peers[0] = Peer::honest(&one.chain);
+    // its block 5 of before came while it waited, and is judged when its turn comes
+    bench.tick(1_000);
+    short(&bench, 0, 5);
+    bench.tick(1_000);
+    assert_eq!((bench.height(), &bench.alarms[..]), (5, &[][..]));
+}
+
 /// Seen only when its header is compared: it never gave a block.
 #[test]
 fn a_header_without_a_quorum_alarms_and_is_not_asked_for_without_end() {

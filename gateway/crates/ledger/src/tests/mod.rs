@@ -254,7 +254,28 @@ impl World {
     }
 }
 
-/// Waits until something holds; fails after ten seconds.
+/// The runtime's time as a clock: under a paused runtime both move together.
+pub(crate) struct RuntimeClock {
+    wall: UnixMillis,
+    start: tokio::time::Instant,
+}
+
+impl RuntimeClock {
+    pub(crate) fn at(wall: UnixMillis) -> Arc<Self> {
+        Arc::new(Self { wall, start: tokio::time::Instant::now() })
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> UnixMillis {
+        self.wall.plus(self.start.elapsed())
+    }
+    fn instant(&self) -> std::time::Instant {
+        (self.start + self.start.elapsed()).into_std()
+    }
+}
+
+/// Waits until something holds; fails after ten seconds of the runtime's time.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let within = async {
         while !holds() {

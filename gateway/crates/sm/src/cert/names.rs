@@ -109,7 +109,7 @@ struct EcSignature {
 }
 
 /// r ‖ s as DER.
-pub(crate) fn signature_to_der(signature: &Signature) -> der::Result<Vec<u8>> {
+pub fn signature_to_der(signature: &Signature) -> der::Result<Vec<u8>> {
     let (r, s) = signature.0.split_at(32);
     EcSignature { r: der::asn1::Uint::new(r)?, s: der::asn1::Uint::new(s)? }.to_der()
 }
