@@ -70,7 +70,6 @@ fn changed_after_the_quote() {
                 "log-replay [PCR 9]",
                 "log-replay [PCR 11]",
                 "log-replay [PCR 12]",
-                "event-description [PCR 0]",
                 "component [firmware]",
                 "component [option-roms]",
                 "component [boot-loader]",
