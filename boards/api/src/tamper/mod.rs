@@ -1,7 +1,7 @@
 //! The case was opened: what follows, in which order, and what survives a restart.
 //!
 //! `input` finds the edge, `response` is the order of actions without I/O, `latch` is what a power cut must not
-//! lose, [`watch`] drives all three and calls the gateway's [`TamperSink`].
+//! lose, [`watch()`] drives all three and calls the gateway's [`TamperSink`].
 //!
 //! 1. close the signer: at once, cannot fail
 //! 2. write the durable record: from now on every start is closed
