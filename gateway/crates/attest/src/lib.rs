@@ -15,7 +15,7 @@
 //! | [`reference`](mod@reference) | what a release should measure |
 //! | [`challenge`] | nonces: once, for one device, for a short time |
 //! | [`verdict`] | the checks' names and results |
-//! | [`decide`] | from all of the above to a verdict |
+//! | [`mod@decide`] | from all of the above to a verdict |
 
 pub mod attest_structure;
 pub mod challenge;

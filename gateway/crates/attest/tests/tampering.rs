@@ -1,4 +1,5 @@
 //! The catalogue of tamperings: what is bent, and the checks that fail by it, by name, and no others.
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may fail the test")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod common;
@@ -52,7 +53,7 @@ impl Stage {
 fn changed_after_the_quote() {
     let rows: &[Row<'_, Bundle>] = &[
         ("PCR flipped", &|b| b.quote.pcrs[2].value.0[0] ^= 1, &["pcr-digest", "log-replay [PCR 4]"]),
-        ("PCR left out", &|b| drop(b.quote.pcrs.pop()), &["pcr-values", "pcr-digest"]),
+        ("PCR left out", &|b| b.quote.pcrs.truncate(b.quote.pcrs.len() - 1), &["pcr-values", "pcr-digest"]),
         ("PCR told twice", &|b| b.quote.pcrs.push(b.quote.pcrs[6].clone()), &["pcr-values", "pcr-digest"]),
         ("signature", &|b| b.quote.signature.0[40] ^= 1, &["signature"]),
         ("magic", &|b| b.quote.attested.0[0] ^= 1, &["signature", "magic"]),

@@ -1,4 +1,10 @@
 //! A box with a simulated chip, its release, and what a verifier knows of it.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what fails here fails the test"
+)]
 #![expect(unreachable_pub, reason = "a module of test programs")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
