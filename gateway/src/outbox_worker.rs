@@ -12,13 +12,13 @@ use crate::{
 };
 use futures_util::StreamExt as _;
 use gw_journal::OutboxItem;
-use gw_ledger::Health;
 use gw_policy::{TraceNeed, View, trace_need};
 use gw_proto::{
-    Role,
+    Height, Role,
     message::Delivery,
     record::{Node, Record, Trace},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -43,6 +43,15 @@ const REDELIVER: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 /// Between two rounds, when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// A trace as the outbox keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// A verified block at which this gateway saw the use reserved. The outbox outlives power loss, the last
+    /// blocks of the state may not: a state below this height does not know the use *yet*.
+    seen: Height,
+    trace: Trace,
+}
+
 /// Room that one query may need at most: a trace per source, one delivery.
 const ITEMS_PER_QUERY: usize = gw_broker::MAX_SOURCES + 1;
 const BYTES_PER_QUERY: u64 = 128 * 1024;
@@ -56,11 +65,12 @@ pub fn check_room(app: &App) -> Result<(), Rejection> {
     if app.outbox.has_room(ITEMS_PER_QUERY, BYTES_PER_QUERY) { Ok(()) } else { Err(full()) }
 }
 
-/// Makes traces and the delivery durable: after this they reach their places.
-pub async fn keep(app: &App, traces: Vec<Trace>, delivery: Delivery) -> Result<(), Rejection> {
+/// Makes traces and the delivery durable: after this they reach their places. At height `seen` the state
+/// showed the reservation.
+pub async fn keep(app: &App, seen: Height, traces: Vec<Trace>, delivery: Delivery) -> Result<(), Rejection> {
     let mut items = Vec::with_capacity(traces.len() + 1);
-    for t in &traces {
-        items.push((TRACE, serde_json::to_vec(t).map_err(Rejection::internal)?));
+    for trace in traces {
+        items.push((TRACE, serde_json::to_vec(&Kept { seen, trace }).map_err(Rejection::internal)?));
     }
     items.push((DELIVERY, serde_json::to_vec(&delivery).map_err(Rejection::internal)?));
     for (kind, bytes) in items {
@@ -151,17 +161,17 @@ async fn trace_round(app: &Arc<App>, tries: &mut Tries) {
         let now = app.clock.instant();
         let mut open = Vec::new();
         for item in &page {
-            let Ok(trace) = serde_json::from_slice::<Trace>(&item.bytes) else {
+            let Ok(kept) = serde_json::from_slice::<Kept>(&item.bytes) else {
                 if tries.due(item.id, now) {
                     tries.note(item.id, now);
                     unreadable(item);
                 }
                 continue;
             };
-            if is_settled(app, &trace) {
+            if is_settled(app, &kept) {
                 done(app, item.id, tries).await;
             } else if tries.due(item.id, now) {
-                open.push((item.id, trace));
+                open.push((item.id, kept.trace));
             }
         }
         for chunk in open.chunks(RECORDS) {
@@ -177,12 +187,11 @@ async fn trace_round(app: &Arc<App>, tries: &mut Tries) {
 }
 
 /// The verified state shows this trace, or more than it tells; or has forgotten the use, 90 days later.
-fn is_settled(app: &App, t: &Trace) -> bool {
-    let fresh = app.state.health() == Health::Fresh;
+fn is_settled(app: &App, kept: &Kept) -> bool {
     let state = app.state.read();
-    match trace_need(&View::new(&state), t) {
+    match trace_need(&View::new(&state), &kept.trace) {
         Ok(TraceNeed::Settled) => true,
-        Ok(TraceNeed::Unknown) => fresh,
+        Ok(TraceNeed::Unknown) => state.cursor().height >= kept.seen,
         Ok(TraceNeed::Open) | Err(_) => false,
     }
 }
@@ -282,5 +291,29 @@ mod tests {
         }
         tries.forget(7);
         assert!(tries.due(7, start));
+    }
+
+    /// Power loss takes the state's last blocks and leaves the outbox: what the state does not know then is
+    /// not over, however fresh it is.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_use_unknown_to_a_state_that_lags_is_not_settled() {
+        let mut c = crate::testkit::Consortium::new();
+        c.start_ledger();
+        let app = c.start("bank-suzhou-1", "").await;
+        let head = app.state.cursor().height;
+        assert_eq!(app.state.health(), gw_ledger::Health::Fresh);
+        let kept = |ahead: u64| Kept {
+            seen: Height(head.0 + ahead),
+            trace: Trace {
+                asker: app.institution.clone(),
+                report_id: "07".repeat(32).parse().unwrap(),
+                side: gw_proto::record::Side::Asker,
+                source: app.node.clone(),
+                status: gw_proto::record::TraceStatus::Missing,
+                reply_leaf: None,
+            },
+        };
+        assert!(!is_settled(&app, &kept(100)), "the state has not reached the block that it was seen in");
+        assert!(is_settled(&app, &kept(0)), "the state has passed it: the use is forgotten");
     }
 }

@@ -48,7 +48,7 @@ pub async fn asked(app: &App, merged: Merged) -> Result<TracedQuery, Rejection> 
         opening: permitted.opening.clone(),
         outcomes: outcomes.clone(),
     };
-    if let Err(e) = outbox_worker::keep(app, traces.collect(), delivery).await {
+    if let Err(e) = outbox_worker::keep(app, reservation.height, traces.collect(), delivery).await {
         return Err(trail.fail(e).await);
     }
     let status = if report.complete { OutcomeStatus::Done } else { OutcomeStatus::Partial };
@@ -64,6 +64,7 @@ pub async fn answered(app: &App, signed: SignedReplyAndTrail) -> Result<TracedRe
         ReplyStatus::Empty => (TraceStatus::Empty, OutcomeStatus::Empty),
     };
     let reply_leaf = message.proof.leaf_hash();
+    let seen = message.reply.height;
     let asker = permitted.node.institution.clone();
     let trace = Trace {
         asker: asker.clone(),
@@ -83,7 +84,7 @@ pub async fn answered(app: &App, signed: SignedReplyAndTrail) -> Result<TracedRe
         opening: permitted.request.opening,
         outcomes: vec![DeliveredOutcome { source: app.node.clone(), status, reply_leaf }],
     };
-    if let Err(e) = outbox_worker::keep(app, vec![trace], delivery).await {
+    if let Err(e) = outbox_worker::keep(app, seen, vec![trace], delivery).await {
         return Err(trail.fail(e).await);
     }
     trail.done(outcome, "replied").await?;

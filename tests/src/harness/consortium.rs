@@ -89,7 +89,12 @@ pub struct Consortium {
 impl Consortium {
     /// Makes one; nothing runs yet. Limits are wide, so that only tests of limits meet them.
     pub fn make(profile: Profile) -> Result<Self> {
-        let (ports, folder) = (Ports::take()?, TempDir::with_prefix("xinguan-blackbox-")?);
+        let (ports, mut folder) = (Ports::take()?, TempDir::with_prefix("xinguan-blackbox-")?);
+        // to look at what a failed test leaves
+        if std::env::var_os("XINGUAN_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            println!("kept: {}", folder.path().display());
+        }
         let this = Self { profile, ports, folder, processes: RefCell::default() };
         std::fs::create_dir(this.path("logs"))?;
         let (out, base) = (this.path("consortium"), this.ports.base().to_string());

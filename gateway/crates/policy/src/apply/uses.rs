@@ -81,7 +81,7 @@ pub enum TraceNeed {
     Open,
     /// The chain knows as much already, or more, or all that it takes: a repetition changes nothing.
     Settled,
-    /// The chain does not know the use: not yet, on a state that lags; no longer, on one that is fresh.
+    /// The chain does not know the use: not yet, on a state below the reservation's height; no longer, above.
     Unknown,
 }
 
