@@ -36,6 +36,9 @@ enum Command {
     },
     /// Ask a supervisor who looked at a firm
     Trace(commands::trace::TraceArgs),
+    /// Enrol gateways at a supervisor, see what they attest, verify it offline
+    #[command(subcommand)]
+    Attest(Box<commands::attest::AttestCommand>),
     /// Send one request to a gateway's API
     Call(commands::call::CallArgs),
     /// Look at the board, release its tamper latch
@@ -84,6 +87,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => commands::verify::run(&args, &mut out),
         Command::Show { file } => commands::show::run(&file, &mut out),
         Command::Trace(args) => commands::trace::run(&args, &mut out).await,
+        Command::Attest(command) => commands::attest::run(&command, &mut out).await,
         Command::Call(args) => commands::call::run(&args, &mut out).await,
         Command::Board(command) => commands::board::run(&command, &mut out),
         Command::Hsm(command) => commands::hsm::run(command).await,

@@ -225,6 +225,11 @@ impl Tpm2KeyStore {
         Ok(Arc::new(TpmAttestor::new(self.0.clone(), &held, auth)?))
     }
 
+    /// TPMT_PUBLIC of a key: what a verifier of its certificate is shown.
+    pub fn public_area(&self, name: &str) -> Result<Vec<u8>, HsmError> {
+        self.0.find_any(name).map(|(held, _)| held.blob.public)
+    }
+
     /// Adds to a PCR of the bank in use.
     pub fn extend_pcr(&self, pcr: u8, digest: &[u8; 32]) -> Result<(), TpmError> {
         self.0.device.with(|open| storage::pcr_extend(&mut open.chip, open.info.bank, pcr, digest))
