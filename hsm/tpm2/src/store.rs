@@ -90,14 +90,13 @@ pub(crate) struct Shared {
 }
 
 impl Tpm2KeyStore {
-    /// Makes the storage key and the counter in the chip, and an empty index. Done again after a power loss it
+    /// Makes the storage key and the counter in the chip, and an empty index, if there is none. Done again after a power loss it
     /// finds what is there. The pin belongs in the sealed configuration: this is the one time that whatever
     /// answers on the bus is believed.
     pub fn init(options: Options) -> Result<Self, TpmError> {
         let _lock = index::lock(&options.index)?;
         if options.index.symlink_metadata().is_ok() {
-            let source = std::io::ErrorKind::AlreadyExists.into();
-            return Err(TpmError::Io { operation: "create", path: options.index, source });
+            return Err(TpmError::Exists { path: options.index });
         }
         let pin = options.pinned.clone();
         let store = Self::with(options, pin);
