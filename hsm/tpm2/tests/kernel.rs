@@ -1,5 +1,4 @@
 //! The keystore over a TPM that the kernel drives, in the guest of boards/linux/guest/run.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 use gw_proto::Scheme;
 use hsm_api::{KeyPurpose, KeyStore as _, sign_message};
