@@ -223,7 +223,7 @@ fn names_and_places_are_checked_before_the_chip_is_asked() {
     // init never replaces an index
     store.disconnect().unwrap();
     let e = Tpm2KeyStore::init(chip.options()).unwrap_err();
-    assert!(matches!(e, TpmError::Io { operation: "create", .. }), "{e}");
+    assert!(matches!(e, TpmError::Exists { .. }), "{e}");
     let lock = std::fs::File::open(chip.path("keys.json.lock")).unwrap();
     lock.lock().unwrap();
     let e = store.create_key("one", KeyPurpose::Node, Scheme::Sm2Sm3).err().unwrap();
