@@ -11,7 +11,7 @@ use crate::{
     device::{Device, DeviceOptions, Open},
     entropy::TpmEntropy,
     error::TpmError,
-    index::{self, Held, Index, MAX_KEYS, clip},
+    index::{self, Held, Index, MAX_KEYS},
     sealer::TpmSealer,
     secret::Secret,
     template,
@@ -21,6 +21,7 @@ use gw_proto::{PublicKey, Scheme, Signature};
 use hsm_api::{
     Entropy, HsmError, KeyPurpose, KeyStore, OsEntropy, Signer, StoreInfo,
     attest::Attestor,
+    backend::{clip, is_name},
     seal::Sealer,
     selftest::{self, SelfTestError, Vectors},
 };
@@ -345,7 +346,7 @@ impl KeyStore for Tpm2KeyStore {
         purpose: KeyPurpose,
         scheme: Scheme,
     ) -> Result<Arc<dyn Signer>, HsmError> {
-        if !index::is_name(name) {
+        if !is_name(name) {
             return Err(HsmError::BadName);
         }
         let info = self.chip_info()?;
