@@ -21,7 +21,7 @@ fn open(path: &Path) -> SledStore {
     loop {
         match SledStore::open(path, 1 << 20) {
             Err(StoreError::InUse { .. }) if Instant::now() < deadline => {
-                drop(nothing.recv_timeout(Duration::from_millis(5)));
+                let _over = nothing.recv_timeout(Duration::from_millis(5));
             }
             opened => return opened.unwrap(),
         }

@@ -41,7 +41,9 @@ pub fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
             Ok(()) => return Ok(Some(file)),
             Err(TryLockError::Error(e)) => return Err(e),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
-            Err(TryLockError::WouldBlock) => drop(nothing.recv_timeout(PAUSE)),
+            Err(TryLockError::WouldBlock) => {
+                let _over = nothing.recv_timeout(PAUSE);
+            }
         }
     }
 }
