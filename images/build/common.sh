@@ -1,5 +1,6 @@
 # Paths, architectures and the tool-chain chroot of the image's builder. Sourced by scripts/image.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the other parts use these names
 
 SUITE=trixie
 RECIPE=images/recipe
@@ -14,8 +15,8 @@ WORK="$TOOLS/work"     # seen as /work inside the chroot
 architecture() {
   ARCH=$1
   case $ARCH in
-    x86-64) DEB=amd64 TRIPLET=x86_64-linux-gnu RUST=x86_64-unknown-linux-gnu EFI=x64 BOOTNAME=BOOTX64.EFI LOADER=usr/lib64/ld-linux-x86-64.so.2 ;;
-    arm64) DEB=arm64 TRIPLET=aarch64-linux-gnu RUST=aarch64-unknown-linux-gnu EFI=aa64 BOOTNAME=BOOTAA64.EFI LOADER=usr/lib/ld-linux-aarch64.so.1 ;;
+    x86-64) DEB=amd64 TRIPLET=x86_64-linux-gnu EFI=x64 BOOTNAME=BOOTX64.EFI LOADER=usr/lib64/ld-linux-x86-64.so.2 ;;
+    arm64) DEB=arm64 TRIPLET=aarch64-linux-gnu EFI=aa64 BOOTNAME=BOOTAA64.EFI LOADER=usr/lib/ld-linux-aarch64.so.1 ;;
     *) say "unknown architecture \`$ARCH\`: x86-64 or arm64" >&2; exit 2 ;;
   esac
   IMAGE="$OUT/$ARCH"

@@ -27,6 +27,7 @@ lock() {
 resolve() {
   local -a wanted
   local names
+  # shellcheck disable=SC2153 # set by architecture
   mapfile -t wanted < <(entries "$RECIPE/packages.d/all" "$RECIPE/packages.d/$ARCH")
   names=$(in_tools apt-get -s --no-install-recommends -o Dir::State::status=/empty-status -o APT::Architecture="$DEB" \
     -o APT::Architectures="$DEB" install "${wanted[@]}" | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p')

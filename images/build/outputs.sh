@@ -6,6 +6,7 @@ outputs() {
   mkdir -p "$IMAGE.new"
   mv "$BUILD/disk.raw" "$IMAGE.new/xinguan-$ARCH.raw"
   cp "$BUILD/uki.efi" "$IMAGE.new/xinguan-$ARCH.efi"
+  cp "$BUILD/disk.json" "$IMAGE.new/partitions.json"
   manifest > "$IMAGE.new/manifest.json"
   parts > "$IMAGE.new/sbom.spdx.json"
   (cd "$IMAGE.new" && sha256sum -- xinguan-* manifest.json sbom.spdx.json > SHA256SUMS)

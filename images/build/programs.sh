@@ -5,17 +5,18 @@
 # sound as long as they ask for no newer C library than the image has, which `fits_library` checks.
 
 programs() {
-  local folder
+  local folder="$OUT/cargo" program
   PROGRAMS="$OUT/programs/$ARCH"
   if [[ $ARCH != x86-64 ]]; then
     say "the programs for $ARCH cannot be built here yet: images/README.md, \"Not yet\"" >&2
     return 1
   fi
   ensure_rust
-  # no path of this machine enters the image
-  folder="$OUT/cargo"
-  RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" CARGO_INCREMENTAL=0 \
-    cargo build --locked --release -p xinguan -p image-checks --target-dir "$folder"
+  for program in xinguan image-checks; do # one by one: neither gets features that only the other asks for
+    # no path of this machine enters the image
+    RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" CARGO_INCREMENTAL=0 \
+      cargo build --locked --release -p "$program" --target-dir "$folder"
+  done
   mkdir -p "$PROGRAMS"
   cp "$folder/release/xinguan" "$folder/release/image-checks" "$PROGRAMS/"
   strip "$PROGRAMS"/*

@@ -50,7 +50,7 @@ copy() {
       link=$(realpath -s -m --relative-to=/ "/$(dirname "$path")/$(readlink "$BUILD/packages/$path")")
       copy "${link/#lib\//usr\/lib/}"
     fi
-  done < <(cd "$BUILD/packages" && compgen -G "$1" || true)
+  done < <(cd "$BUILD/packages" || exit; compgen -G "$1")
   [[ -n "$found" ]] || { say "$1 is in no package of $LOCK: correct the recipe, or lock again" >&2; return 1; }
 }
 

@@ -8,7 +8,7 @@ image_test() {
   [[ -e "$IMAGE/manifest.json" ]] || build
   trap 'stop 2> /dev/null || true' EXIT
   essential first-boot first_boot
-  if [[ $SHORT != --short ]]; then
+  if [[ ${1:-} != --short ]]; then
     stage second-boot second_boot
     stage other-tpm other_tpm
     stage command-line added_command_line
@@ -45,7 +45,7 @@ copy_box() {
 }
 
 # partition LABEL: where it begins on the disk, in bytes.
-partition() { jq -er --arg label "$1" '.[] | select(.label == $label) | .offset' "$BUILD/disk.json"; }
+partition() { jq -er --arg label "$1" '.[] | select(.label == $label) | .offset' "$IMAGE/partitions.json"; }
 
 # The same box after a power cut, with a configuration that is wrong.
 second_boot() {

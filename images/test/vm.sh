@@ -4,7 +4,7 @@
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
 PORT=''     # where the inside interface's port 8443 is reached
-BOOT_S=240  # one boot under emulation, on a loaded machine
+BOOT_S=${BOOT_S:-240} # one boot under emulation; more on a machine that has other work to do
 
 vm_tools() {
   need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
@@ -31,9 +31,9 @@ start() {
   shift
   : > "$LOG"
   PORT=$((20000 + RANDOM % 20000))
-  swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate > "$BOX/swtpm.log" 2>&1 &
-  TPM_PID=$!
-  timeout 20 bash -c 'until [[ -S "$0" ]]; do read -rt 0.1 < /dev/zero || true; done' "$BOX/tpm.sock"
+  swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
+    --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
+  TPM_PID=$(< "$BOX/tpm.pid")
   qemu-system-x86_64 -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none -no-reboot \
     -global driver=cfi.pflash01,property=secure,value=on \
     -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
@@ -49,7 +49,10 @@ start() {
 # Power is cut; the disk keeps what was written.
 stop() {
   local pid
-  for pid in $VM $TPM_PID; do kill -9 "$pid" 2> /dev/null || true; wait "$pid" 2> /dev/null || true; done
+  for pid in $VM $TPM_PID; do
+    kill -9 "$pid" 2> /dev/null || true
+    wait "$pid" 2> /dev/null || true
+  done
   VM='' TPM_PID=''
   rm -f "$BOX/tpm.sock"
 }

@@ -10,13 +10,21 @@ pub(crate) fn lines(tree: &Tree) -> Vec<String> {
     let mut out = Vec::new();
     if !data {
         out.push("data: CLOSED. This disk was made with another TPM, or the firmware's keys or the kernel's command line changed.".to_owned());
-        out.push("  Put the disk back into its box, or undo the change. Nothing on it was altered.".to_owned());
+        out.push(
+            "  Put the disk back into its box, or undo the change. Nothing on it was altered.".to_owned(),
+        );
     }
     if !configured {
-        out.push("configuration: missing. Put xinguan.toml, the files that it names and network/*.network on the".to_owned());
+        out.push(
+            "configuration: missing. Put xinguan.toml, the files that it names and network/*.network on the"
+                .to_owned(),
+        );
         out.push("  partition labelled `config`, then restart. The box waits.".to_owned());
     } else if !running {
-        out.push("gateway: not running. What is wrong stands above; nothing is tried again before a restart.".to_owned());
+        out.push(
+            "gateway: not running. What is wrong stands above; nothing is tried again before a restart."
+                .to_owned(),
+        );
     }
     // what a verifier compares with the image's manifest
     let pcr = tree.text("/sys/class/tpm/tpm0/pcr-sha256/11");
@@ -67,6 +75,9 @@ mod tests {
         let tree = Tree::new(dir.path());
         assert_eq!(state(&tree), "state: data=open configuration=present gateway=stopped");
         fs::write(dir.path().join("proc/77/cmdline"), "/usr/bin/xinguan\0run\0--config\0x\0").unwrap();
-        assert_eq!(lines(&tree), ["pcr11: unknown", "state: data=open configuration=present gateway=running"]);
+        assert_eq!(
+            lines(&tree),
+            ["pcr11: unknown", "state: data=open configuration=present gateway=running"]
+        );
     }
 }
