@@ -1,6 +1,8 @@
 # An emulated box: firmware with our keys, a TPM, a disk, two network cards. Sourced.
 # shellcheck shell=bash
 
+# Secure Boot, without system management mode: under emulation on a busy machine its processors wait for each other for minutes
+FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
 PORT=''     # where the inside interface's port 8443 is reached
@@ -10,7 +12,7 @@ vm_tools() {
   need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
   need swtpm swtpm "its TPM"
   need mcopy mtools "writes the configuration partition and tampers with the ESP"
-  [[ -e /usr/share/OVMF/OVMF_CODE_4M.secboot.fd ]] || { say "missing: OVMF"; NEEDED+=(ovmf); }
+  [[ -e "$FIRMWARE" ]] || { say "missing: OVMF"; NEEDED+=(ovmf); }
   install_needed
 }
 
@@ -34,9 +36,8 @@ start() {
   swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
     --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
   TPM_PID=$(< "$BOX/tpm.pid")
-  qemu-system-x86_64 -machine q35,smm=on -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none -no-reboot \
-    -global driver=cfi.pflash01,property=secure,value=on \
-    -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
+  qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none -no-reboot \
+    -drive if=pflash,format=raw,unit=0,readonly=on,file="$FIRMWARE" \
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
     -drive if=virtio,format=raw,file="$BOX/disk.raw" \
     -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
