@@ -36,7 +36,7 @@ start() {
   swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
     --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
   TPM_PID=$(< "$BOX/tpm.pid")
-  qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none -no-reboot \
+  qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -vga none -display none -no-reboot \
     -drive if=pflash,format=raw,unit=0,readonly=on,file="$FIRMWARE" \
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
     -drive if=virtio,format=raw,file="$BOX/disk.raw" \
