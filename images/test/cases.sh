@@ -45,7 +45,7 @@ copy_box() {
 }
 
 # partition LABEL: where it begins on the disk, in bytes.
-partition() { jq -er --arg label "$1" '.[] | select(.label == $label) | .offset' "$IMAGE/partitions.json"; }
+partition() { jq -er --arg name "$1" '.[] | select(.label == $name) | .offset' "$IMAGE/partitions.json"; }
 
 # The same box after a power cut, with a configuration that is wrong.
 second_boot() {
