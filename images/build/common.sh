@@ -9,7 +9,7 @@ OUT="$(realpath -m -- "${CARGO_TARGET_DIR:-target}")/image"
 TOOLS="$OUT/tools"     # chroot: programs that build the image, of the release that the image is made of
 ARCHIVE="$OUT/archive" # every package file that an image was made of: mirrors drop old versions
 KEYS="$OUT/keys"       # test keys, made at the first build; never committed
-WORK="$TOOLS/work"     # seen as /work inside the chroot
+WORK="$TOOLS/build"     # seen as /build inside the chroot
 
 # What each architecture is called by others.
 architecture() {
@@ -89,6 +89,6 @@ make_tools() {
   rm -rf "$TOOLS.new" "$TOOLS"
   mmdebstrap --quiet --variant=minbase --include="$packages" "$SUITE" "$TOOLS.new" "$main"
   cp "$RECIPE/tools.list" "$TOOLS.new/made-from"
-  mkdir -p "$TOOLS.new/work"
+  mkdir -p "$TOOLS.new/build"
   mv "$TOOLS.new" "$TOOLS"
 }

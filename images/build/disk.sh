@@ -11,7 +11,7 @@ pack() {
   in_tools bash -ec 'cd "$1/$2"
     find . -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --reproducible --owner=0:0 |
-      zstd -q -10 -T0 -f -o "$1/$2.zst"' bash "/work/$ARCH" "$1"
+      zstd -q -10 -T0 -f -o "$1/$2.zst"' bash "/build/$ARCH" "$1"
 }
 
 # repart_pass DISK OPTION…: partitions into a file, without devices.
@@ -20,8 +20,8 @@ repart_pass() {
   shift
   rm -f "$BUILD/$disk"
   in_tools systemd-repart --dry-run=no --offline=yes --empty=create --size=auto --sector-size=512 --seed="$SEED" --json=short \
-    --architecture="$ARCH" --definitions="/work/$ARCH/repart.d" --copy-source="/work/$ARCH" \
-    --private-key=/work/keys/verity.key --certificate=/work/keys/verity.crt "$@" "/work/$ARCH/$disk" 2> "$BUILD/repart.log" || { tail -n 20 "$BUILD/repart.log" >&2; return 1; }
+    --architecture="$ARCH" --definitions="/build/$ARCH/repart.d" --copy-source="/build/$ARCH" \
+    --private-key=/build/keys/verity.key --certificate=/build/keys/verity.crt "$@" "/build/$ARCH/$disk" 2> "$BUILD/repart.log" || { tail -n 20 "$BUILD/repart.log" >&2; return 1; }
 }
 
 # First pass: the root and its signature, which the kernel's command line then names.
@@ -59,12 +59,12 @@ kernel_image() {
   command_line
   signature
   cp "$BUILD/root/usr/lib/os-release" "$BUILD/os-release"
-  in_tools ukify build --linux="/work/$ARCH/packages/boot/vmlinuz-$KERNEL" --initrd="/work/$ARCH/initrd.zst" --initrd="/work/$ARCH/signature.zst" \
-    --cmdline="@/work/$ARCH/cmdline" --os-release="@/work/$ARCH/os-release" --uname="$KERNEL" --efi-arch="$EFI" \
-    --stub="/work/$ARCH/stub" --signtool=systemd-sbsign --no-sign-kernel \
-    --secureboot-private-key=/work/keys/db.key --secureboot-certificate=/work/keys/db.crt \
-    --pcr-private-key=/work/keys/pcr.key --pcr-public-key=/work/keys/pcr.pem --phases=enter-initrd --pcr-banks=sha256 \
-    --measure --output="/work/$ARCH/uki.efi" > "$BUILD/ukify.log" 2> "$BUILD/ukify.err" || { cat "$BUILD/ukify.err" >&2; return 1; }
+  in_tools ukify build --linux="/build/$ARCH/packages/boot/vmlinuz-$KERNEL" --initrd="/build/$ARCH/initrd.zst" --initrd="/build/$ARCH/signature.zst" \
+    --cmdline="@/build/$ARCH/cmdline" --os-release="@/build/$ARCH/os-release" --uname="$KERNEL" --efi-arch="$EFI" \
+    --stub="/build/$ARCH/stub" --signtool=systemd-sbsign --no-sign-kernel \
+    --secureboot-private-key=/build/keys/db.key --secureboot-certificate=/build/keys/db.crt \
+    --pcr-private-key=/build/keys/pcr.key --pcr-public-key=/build/keys/pcr.pem --phases=enter-initrd --pcr-banks=sha256 \
+    --measure --output="/build/$ARCH/uki.efi" > "$BUILD/ukify.log" 2> "$BUILD/ukify.err" || { cat "$BUILD/ukify.err" >&2; return 1; }
   sed -n 's/^11:sha256=//p' "$BUILD/ukify.log" > "$BUILD/pcr11"
   [[ -s "$BUILD/pcr11" ]] || { say "ukify printed no PCR 11 value" >&2; return 1; }
 }
@@ -73,8 +73,8 @@ kernel_image() {
 loader() {
   cp "$TOOLS/usr/lib/systemd/boot/efi/linux$EFI.efi.stub" "$BUILD/stub"
   mkdir -p "$BUILD"/esp/{EFI/BOOT,EFI/systemd,EFI/Linux,loader}
-  in_tools /usr/lib/systemd/systemd-sbsign sign --private-key=/work/keys/db.key --certificate=/work/keys/db.crt \
-    --output="/work/$ARCH/esp/EFI/BOOT/$BOOTNAME" "/usr/lib/systemd/boot/efi/systemd-boot$EFI.efi"
+  in_tools /usr/lib/systemd/systemd-sbsign sign --private-key=/build/keys/db.key --certificate=/build/keys/db.crt \
+    --output="/build/$ARCH/esp/EFI/BOOT/$BOOTNAME" "/usr/lib/systemd/boot/efi/systemd-boot$EFI.efi"
   cat > "$BUILD/esp/loader/loader.conf" << 'CONF'
 timeout 0
 editor no

@@ -27,8 +27,8 @@ firmware_variables() {
   local code=$1 to=$2 owner=6c7a6f0e-8d2f-4c0b-9d51-2f6f0b0e9a01
   cp "$code" "$WORK/vars.in"
   # the verity certificate in db reaches the kernel's keyring, which checks the root's signature
-  in_tools virt-fw-vars --input /work/vars.in --output /work/vars.out --secure-boot \
-    --set-pk $owner /work/keys/PK.crt --add-kek $owner /work/keys/KEK.crt \
-    --add-db $owner /work/keys/db.crt --add-db $owner /work/keys/verity.crt > /dev/null 2>&1
+  in_tools virt-fw-vars --input /build/vars.in --output /build/vars.out --secure-boot \
+    --set-pk $owner /build/keys/PK.crt --add-kek $owner /build/keys/KEK.crt \
+    --add-db $owner /build/keys/db.crt --add-db $owner /build/keys/verity.crt > /dev/null 2>&1
   mv "$WORK/vars.out" "$to"
 }

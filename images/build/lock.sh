@@ -62,7 +62,7 @@ download() {
   in_tools apt-get -qq update
   mkdir -p "$WORK/archive"
   # shellcheck disable=SC2016 # expanded inside
-  in_tools sh -c 'cd /work/archive && apt-get -qq -o APT::Sandbox::User=root download "$@"' sh "$@"
+  in_tools sh -c 'cd /build/archive && apt-get -qq -o APT::Sandbox::User=root download "$@"' sh "$@"
   # apt writes an epoch's colon as %3a, the index does not name it
   find "$WORK/archive" -name '*.deb' | while read -r path; do
     mv "$path" "$ARCHIVE/$(basename "$path" | sed 's/_[0-9]*%3a/_/')"

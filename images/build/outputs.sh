@@ -50,8 +50,8 @@ parts() {
 # The kernel image's digest without signatures: neither Secure Boot's nor the PCR policy's, which carry times.
 unsigned_digest() {
   cp "$1" "$WORK/strip.efi"
-  in_tools sh -ec 'sbattach --remove /work/strip.efi 2> /dev/null
-    objcopy --remove-section=.pcrsig /work/strip.efi /work/stripped.efi' >&2
+  in_tools sh -ec 'sbattach --remove /build/strip.efi 2> /dev/null
+    objcopy --remove-section=.pcrsig /build/strip.efi /build/stripped.efi' >&2
   sha256sum < "$WORK/stripped.efi" | cut -d' ' -f1
 }
 

@@ -11,7 +11,7 @@ unpack() {
     while read -r _ _ _ _ file; do
       dpkg-deb --fsys-tarfile "$ARCHIVE/$file" | tar -x -C "$packages" --exclude=./usr/share/{doc,man,locale,info,lintian}
     done < <(grep "^$ARCH " "$LOCK")
-    in_tools depmod -b "/work/$ARCH/packages" "$(basename "$packages"/usr/lib/modules/*)"
+    in_tools depmod -b "/build/$ARCH/packages" "$(basename "$packages"/usr/lib/modules/*)"
     cp "$LOCK" "$BUILD/made-from"
   fi
   KERNEL=$(basename "$packages"/usr/lib/modules/*)
@@ -71,14 +71,14 @@ modules() {
   local path
   mapfile -t wanted < <(entries "$RECIPE/modules.d/$name/all" "$RECIPE/modules.d/$name/$ARCH")
   mkdir -p "$to/usr/lib/modules/$KERNEL"
-  in_tools modprobe -d "/work/$ARCH/packages" -S "$KERNEL" --all --show-depends "${wanted[@]}" > "$BUILD/$name.modules"
-  sed -n "s|^insmod /work/$ARCH/packages/*||p" "$BUILD/$name.modules" | awk '{ print $1 }' | sed 's|^lib/|usr/lib/|' | LC_ALL=C sort -u |
+  in_tools modprobe -d "/build/$ARCH/packages" -S "$KERNEL" --all --show-depends "${wanted[@]}" > "$BUILD/$name.modules"
+  sed -n "s|^insmod /build/$ARCH/packages/*||p" "$BUILD/$name.modules" | awk '{ print $1 }' | sed 's|^lib/|usr/lib/|' | LC_ALL=C sort -u |
     while read -r path; do
       mkdir -p "$to/$(dirname "$path")"
       cp --preserve=mode,timestamps "$BUILD/packages/$path" "$to/$path"
     done
   cp "$BUILD/packages/usr/lib/modules/$KERNEL"/modules.{order,builtin,builtin.modinfo} "$to/usr/lib/modules/$KERNEL/"
-  in_tools depmod -b "/work/$ARCH/$name" "$KERNEL"
+  in_tools depmod -b "/build/$ARCH/$name" "$KERNEL"
 }
 
 finish_root() {

@@ -120,7 +120,7 @@ kernel_byte() {
 unsigned_kernel() {
   copy_box unsigned
   cp "$IMAGE/xinguan-$ARCH.efi" "$WORK/kernel.efi"
-  in_tools sbattach --remove /work/kernel.efi
+  in_tools sbattach --remove /build/kernel.efi
   replace_kernel "$WORK/kernel.efi"
   refused
 }
@@ -130,9 +130,9 @@ wrong_key() {
   copy_box wrong-key
   cp "$IMAGE/xinguan-$ARCH.efi" "$WORK/kernel.efi"
   printf 'root=/dev/vda2 rw init=/nonexistent\0' > "$WORK/cmdline.other"
-  in_tools sh -ec 'sbattach --remove /work/kernel.efi
-    objcopy --update-section .cmdline=/work/cmdline.other /work/kernel.efi /work/kernel.other
-    /usr/lib/systemd/systemd-sbsign sign --private-key=/work/keys/other.key --certificate=/work/keys/other.crt --output=/work/kernel.efi /work/kernel.other'
+  in_tools sh -ec 'sbattach --remove /build/kernel.efi
+    objcopy --update-section .cmdline=/build/cmdline.other /build/kernel.efi /build/kernel.other
+    /usr/lib/systemd/systemd-sbsign sign --private-key=/build/keys/other.key --certificate=/build/keys/other.crt --output=/build/kernel.efi /build/kernel.other'
   replace_kernel "$WORK/kernel.efi"
   refused
 }

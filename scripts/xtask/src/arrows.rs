@@ -31,7 +31,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-soft", 4),
     ("xinguan", 5),
     ("image-checks", 9), // runs in the image, depends on none of ours
-    ("xtask", 9), // depends on none of ours
+    ("xtask", 9),        // depends on none of ours
     ("blackbox", 9),
 ];
 
