@@ -2,6 +2,7 @@
 
 use super::{
     caller::{self, Ask, Caller, Outcome, Reply},
+    cases,
     ports::Ports,
     process::{self, Process},
     tpm::Tpms,
@@ -103,7 +104,7 @@ impl Consortium {
         // to look at what a failed test leaves
         if std::env::var_os("XINGUAN_KEEP").is_some() {
             folder.disable_cleanup(true);
-            println!("kept: {}", folder.path().display());
+            cases::say(&format!("kept: {}", folder.path().display()));
         }
         let this = Self { profile, ports, folder, processes: RefCell::default() };
         std::fs::create_dir(this.path("logs"))?;
