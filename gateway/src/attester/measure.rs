@@ -13,13 +13,9 @@ use gw_attest::{
     },
 };
 use gw_proto::{Digest, sm3};
-use hsm_api::HsmError;
+use hsm_api::{HsmError, backend::file};
 use serde::{Deserialize, Serialize};
-use std::{
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{io::Read as _, path::Path};
 
 /// The gateway's own PCR: firmware, boot loader and systemd extend others (shim, where there is one, this too).
 pub const OWN_PCR: u8 = 14;
@@ -150,13 +146,7 @@ fn load(path: &Path, bank: Bank) -> Result<Vec<Measured>, MeasureError> {
 fn save(path: &Path, bank: Bank, log: &[Measured]) -> Result<(), MeasureError> {
     let failed = |source| MeasureError::File { path: path.display().to_string(), source };
     let text = serde_json::to_vec(&Log { bank, measured: log.to_vec() }).map_err(|e| failed(e.into()))?;
-    let new = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&new, path).map_err(failed)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(failed)
+    file::replace(path, &text).map_err(failed)
 }
 
 fn read(path: &Path, max: u64) -> Result<Vec<u8>, MeasureError> {
