@@ -208,6 +208,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
 
+    board::ask_again(&data, config.clear_storage_key.as_deref());
     board::refuse_latched(&data)?;
     let Board { chip, hardware, tamper } = open_board(&config)?;
     let gate = hsm_api::Gate::open();

@@ -53,10 +53,12 @@ impl Consortium {
         let args = ConsortiumArgs {
             out: folder.path().join("c"),
             profile: "international".to_owned(),
+            address: std::net::IpAddr::from([127, 0, 0, 1]),
             base_port: base,
             enterprises: 20,
             hsm: crate::dev::keystore::HsmKind::Soft,
             tpm_dir: None,
+            request: None,
             seed: 1,
         };
         consortium::make(&args).unwrap();

@@ -56,13 +56,25 @@ fetch_packages() {
     (cd "$ARCHIVE" && sha256sum --check --quiet --strict)
 }
 
+# Mirrors drop old versions: exit code 69 (unavailable) if one of these is gone.
+offered() {
+  local wanted gone=
+  for wanted in "$@"; do
+    in_tools apt-cache show "$wanted" > /dev/null 2>&1 || gone+=" $wanted"
+  done
+  [[ -n "$gone" ]] || return 0
+  say "no mirror has these any more:$gone" >&2
+  say "lock the packages anew (scripts/image lock), or bring the archive of an earlier build: $ARCHIVE" >&2
+  exit 69
+}
+
 download() {
   sources > "$TOOLS/etc/apt/sources.list"
   in_tools dpkg --add-architecture arm64
   in_tools apt-get -qq update
   mkdir -p "$WORK/archive"
   # shellcheck disable=SC2016 # expanded inside
-  in_tools sh -c 'cd /build/archive && apt-get -qq -o APT::Sandbox::User=root download "$@"' sh "$@"
+  in_tools sh -c 'cd /build/archive && apt-get -qq -o APT::Sandbox::User=root download "$@"' sh "$@" || { offered "$@"; return 1; }
   # apt writes an epoch's colon as %3a, the index does not name it
   find "$WORK/archive" -name '*.deb' | while read -r path; do
     mv "$path" "$ARCHIVE/$(basename "$path" | sed 's/_[0-9]*%3a/_/')"

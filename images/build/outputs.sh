@@ -18,11 +18,11 @@ outputs() {
 # What a verifier compares a box with. Not signed yet.
 manifest() {
   jq -n --arg architecture "$ARCH" --arg kernel "$KERNEL" --arg root "$(< "$BUILD/roothash")" \
-    --arg version "$("$PROGRAMS/xinguan" --version | cut -d' ' -f2)" \
+    --arg version "$("$PROGRAMS/xinguan" --version | cut -d' ' -f2)" --arg profile "$IMAGE_PROFILE" \
     --rawfile pcr "$BUILD/pcr11" --rawfile command_line "$BUILD/cmdline" \
     --arg uki "$(unsigned_digest "$BUILD/uki.efi")" --arg initrd "$(sha256sum < "$BUILD/initrd.zst" | cut -d' ' -f1)" \
     --rawfile lock <(grep "^$ARCH " "$LOCK") '{
-      format: "xinguan image manifest 1", architecture: $architecture, gateway: $version, kernel: $kernel,
+      format: "xinguan image manifest 1", architecture: $architecture, gateway: $version, profile: $profile, kernel: $kernel,
       root_hash: $root, uki_unsigned_sha256: $uki, initrd_sha256: $initrd,
       pcr: { sha256: { "11": ($pcr | rtrimstr("\n") | split("\n") | last) } },
       pcr_phase: "enter-initrd", command_line: $command_line,

@@ -4,21 +4,28 @@
 # They are built on this machine, not in the chroot: the workspace pins a newer Rust than the release has. That is
 # sound as long as they ask for no newer C library than the image has, which `fits_library` checks.
 
+# IMAGE_PROFILE=dev, for a try: not optimized, but mostly built already. The manifest names the profile.
+IMAGE_PROFILE=${IMAGE_PROFILE:-release}
+
 programs() {
-  local folder="$OUT/cargo" program
+  local folder="$OUT/cargo" built=release program
   PROGRAMS="$OUT/programs/$ARCH"
   if [[ $ARCH != x86-64 ]]; then
     say "the programs for $ARCH cannot be built here yet: images/README.md, \"Not yet\"" >&2
     return 1
   fi
   ensure_rust
-  for program in xinguan image-checks; do # one by one: neither gets features that only the other asks for
+  if [[ $IMAGE_PROFILE == dev ]]; then
+    folder=${OUT%/image} built=debug
+  else
     # no path of this machine enters the image
-    RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" CARGO_INCREMENTAL=0 \
-      cargo build --locked --release -p "$program" --target-dir "$folder"
-  done
+    local -x RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" CARGO_INCREMENTAL=0
+  fi
   mkdir -p "$PROGRAMS"
-  cp "$folder/release/xinguan" "$folder/release/image-checks" "$PROGRAMS/"
+  for program in xinguan image-checks; do # one by one: neither gets features that only the other asks for
+    cargo build --locked --profile "$IMAGE_PROFILE" -p "$program" --target-dir "$folder"
+    cp "$folder/$built/$program" "$PROGRAMS/"
+  done
   strip "$PROGRAMS"/*
   fits_library "$PROGRAMS"/*
   no_software_keys "$PROGRAMS/xinguan"

@@ -10,8 +10,12 @@ image_test() {
   essential first-boot first_boot
   if [[ ${1:-} != --short ]]; then
     stage second-boot second_boot
+    served_tools
+    stage served in_namespace served
     stage other-tpm other_tpm
     stage command-line added_command_line
+    stage credential smuggled_credential
+    stage clear-data-key clear_data_key
     stage root-byte root_byte
     stage kernel-byte kernel_byte
     stage unsigned unsigned_kernel
@@ -77,6 +81,40 @@ added_command_line() {
   start boot -smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=xinguan.added=1"
   expect "the addition is seen" 'claim FAILS command-line'
   expect "data stays closed" 'state: data=closed'
+  stop
+}
+
+# Firmware tables can carry files and units for systemd; none is taken.
+smuggled_credential() {
+  copy_box credential
+  start boot -smbios "type=11,value=io.systemd.credential:tmpfiles.extra=f /run/xinguan/clear-data-key"
+  expect "data is open all the same" 'state: data=open'
+  never "the smuggled file has an effect" 'data-clear|cryptsetup\['
+  stop
+}
+
+# A disk like the image's, but for one more file in its root, which makes the gateway's request at every boot.
+disk_with_request() {
+  # shellcheck disable=SC2034 # read by kernel_image
+  KERNEL=$(basename "$BUILD"/packages/usr/lib/modules/*)
+  local file="$BUILD/root/usr/lib/tmpfiles.d/zz-request.conf"
+  printf 'f /run/xinguan/clear-data-key\n' > "$file"
+  root_hash && kernel_image && whole_disk
+  rm "$file"
+}
+
+# The request is carried out: the key is gone for good.
+clear_data_key() {
+  disk_with_request
+  new_box cleared "$BUILD/disk.raw"
+  start request
+  expect "the data is made first" 'Formatting future partition|mke2fs'
+  ended "the box restarts by itself"
+  never "a key slot is left" 'cryptsetup.*([Ff]ail|[Ee]rror)'
+  stop
+  start after
+  expect "data stays closed" 'state: data=closed'
+  never "the data partition is made anew" 'Formatting future partition'
   stop
 }
 

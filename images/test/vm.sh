@@ -5,8 +5,9 @@
 FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
-PORT=''     # where the inside interface's port 8443 is reached
-BOOT_S=${BOOT_S:-240} # one boot under emulation; more on a machine that has other work to do
+PORT=''     # where the inside interface's port 8443 is reached; 9000 is on the next port
+OUTSIDE=no  # whether the MAN interface reaches this machine
+BOOT_S=${BOOT_S:-400} # one boot under emulation: two minutes, more on a machine that has other work to do
 
 vm_tools() {
   need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
@@ -16,12 +17,12 @@ vm_tools() {
   install_needed
 }
 
-# new_box NAME: a folder with a fresh disk, a fresh TPM and firmware that knows our keys.
+# new_box NAME [DISK]: a folder with a fresh disk, a fresh TPM and firmware that knows our keys.
 new_box() {
   BOX="$OUT/test/$ARCH/$1"
   rm -rf "$BOX"
   mkdir -p "$BOX/tpm"
-  cp --sparse=always "$IMAGE/xinguan-$ARCH.raw" "$BOX/disk.raw"
+  cp --sparse=always "${2:-$IMAGE/xinguan-$ARCH.raw}" "$BOX/disk.raw"
   truncate -s 512M "$BOX/disk.raw"
   lend_keys
   firmware_variables /usr/share/OVMF/OVMF_VARS_4M.fd "$BOX/vars.fd"
@@ -41,8 +42,9 @@ start() {
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
     -drive if=virtio,format=raw,file="$BOX/disk.raw" \
     -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
-    -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443" -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \
-    -netdev user,id=man,restrict=on -device virtio-net-pci,netdev=man,mac=52:54:00:00:00:02 \
+    -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443,hostfwd=tcp:127.0.0.1:$((PORT + 1))-10.0.2.15:9000" \
+    -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \
+    -netdev user,id=man,net=10.0.3.0/24,restrict="$([[ $OUTSIDE == yes ]] && echo off || echo on)" -device virtio-net-pci,netdev=man,mac=52:54:00:00:00:02 \
     -device virtio-rng-pci -device i6300esb -serial "file:$LOG" "$@" > "$BOX/qemu.log" 2>&1 &
   VM=$!
 }
@@ -70,6 +72,18 @@ expect() {
     say "  as expected: $1 ($((SECONDS - began)) s)"
   else
     say "  EXPECTED: $1: \`$2\` on the console within $BOOT_S s. Its last lines:"
+    tail -n 25 "$LOG" | tr -d '\r' | sed 's/^/    /'
+    stop
+    return 1
+  fi
+}
+
+# ended WHAT: the machine ends by itself before the deadline (it does not restart: -no-reboot).
+ended() {
+  if timeout "$BOOT_S" tail --pid="$VM" -f /dev/null; then
+    say "  as expected: $1"
+  else
+    say "  EXPECTED: $1 within $BOOT_S s. The console's last lines:"
     tail -n 25 "$LOG" | tr -d '\r' | sed 's/^/    /'
     stop
     return 1

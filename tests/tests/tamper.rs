@@ -22,7 +22,11 @@ fn an_opened_case_closes_the_box() {
 fn story() -> Result<()> {
     let c = Consortium::make(Profile::International)?;
     let case = c.path("case");
-    c.configure(BANK, |t| set(t, "board.name", format!("case-file:{}", case.display())))?;
+    let request = c.path("clear-data-key");
+    c.configure(BANK, |t| {
+        set(t, "board.name", format!("case-file:{}", case.display()));
+        set(t, "board.clear_storage_key", request.display().to_string());
+    })?;
     c.start_all()?;
     let agreement = Agreement::of(&c, 1, 40)?;
     let id = c.authorize(&agreement.upload()?)?;
@@ -41,6 +45,13 @@ fn story() -> Result<()> {
         ensure!(latch.contains("case-opened"), "{latch}");
         ensure!(c.log(BANK)?.contains("TAMPER: the signer is closed"), "not in the log");
         Ok(())
+    });
+    cases.case("the system is asked to destroy the data's key, and asked again at each start", || {
+        let latch = std::fs::read_to_string(latch(&c))?;
+        ensure!(latch.contains("to-clear"), "{latch}");
+        std::fs::remove_file(&request).context("it was not asked")?;
+        refused(&c)?;
+        std::fs::remove_file(&request).context("it was not asked again")
     });
     cases.case("closed or not, it does not start again", || {
         refused(&c)?;

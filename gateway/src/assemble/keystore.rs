@@ -6,7 +6,7 @@ use crate::{
 };
 use board_api::{Hsm, HsmPort};
 use gw_proto::Scheme;
-use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, OsEntropy, Signer};
+use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, Signer};
 use hsm_tpm2::{
     Options, Secret, Tpm2KeyStore,
     transport::{
@@ -220,7 +220,7 @@ fn open_sdf(c: &keystore::Sdf) -> Result<OpenKeystore, KeystoreError> {
 fn open_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystore, KeystoreError> {
     let passphrase = hsm_soft::Passphrase::from_file(passphrase_file).map_err(failed)?;
     let options = hsm_soft::SoftOptions::default();
-    let store = hsm_soft::SoftKeyStore::open(path, &passphrase, &options, Arc::new(OsEntropy));
+    let store = hsm_soft::SoftKeyStore::open(path, &passphrase, &options, Arc::new(hsm_api::OsEntropy));
     tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
     Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None, tpm: None })
 }
@@ -229,7 +229,7 @@ fn open_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystore,
 fn create_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystore, KeystoreError> {
     let passphrase = hsm_soft::Passphrase::from_file(passphrase_file).map_err(failed)?;
     let options = hsm_soft::SoftOptions::default();
-    let store = hsm_soft::SoftKeyStore::create(path, &passphrase, &options, Arc::new(OsEntropy));
+    let store = hsm_soft::SoftKeyStore::create(path, &passphrase, &options, Arc::new(hsm_api::OsEntropy));
     Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None, tpm: None })
 }
 

@@ -5,16 +5,18 @@
 //! | this one | which board, its latch, its report |
 //! | [`keeper`] | readiness → watchdog, lights, sensors |
 //! | [`tamper`] | the case was opened: signer closed, recorded, stopped |
+//! | [`storage_key`] | … and the system asked to destroy the data partition's key |
 //!
 //! Without `[board]` there is no tamper switch, no watchdog and no light, and the start says so.
 
 pub mod keeper;
+pub mod storage_key;
 pub mod tamper;
 
 use crate::config::BoardConfig;
 use board_api::{
     Board as _, Parts,
-    tamper::{FileLatch, Latch, LatchStore as _},
+    tamper::{FileLatch, Latch, LatchStore as _, StorageKey},
 };
 use board_linux::{LinuxBoard, Machine};
 use std::{path::Path, time::Duration};
@@ -72,5 +74,16 @@ pub fn refuse_latched(data: &Path) -> Result<(), BoardStartError> {
         Latch::Unreadable(what) => {
             Err(BoardStartError::Latched(format!("the tamper latch is unreadable ({what})")))
         }
+    }
+}
+
+/// A box that stopped before the system had taken its request asks again. Done at each start, before the refusal.
+pub fn ask_again(data: &Path, request: Option<&Path>) {
+    let due =
+        matches!(latch(data).load(), Latch::Closed(record) if record.storage_key == StorageKey::ToClear);
+    if let (true, Some(path)) = (due, request)
+        && let Err(e) = storage_key::Request::at(path).place()
+    {
+        tracing::error!(error = %e, "TAMPER: the storage key is still there");
     }
 }

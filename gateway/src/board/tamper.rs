@@ -1,5 +1,6 @@
 //! The case was opened: no signature leaves, it is recorded, the program ends with its keys.
 
+use super::storage_key;
 use crate::{app::App, commands::Exit};
 use board_api::{
     BoardError,
@@ -43,14 +44,16 @@ pub fn start(app: &Arc<App>, watch: Watch, opened: CancellationToken) -> std::io
     let (stop, stopped) = sync_channel(1);
     let runtime = tokio::runtime::Handle::current();
     let app = Arc::clone(app);
-    let mut sink = Sink { app: Arc::clone(&app), runtime, opened: opened.clone() };
+    let clears = app.config.clear_storage_key.as_deref().map(storage_key::Request::at);
+    let clear_storage_key = clears.is_some();
+    let mut sink = Sink { app: Arc::clone(&app), runtime, opened: opened.clone(), clears };
     let (debounce, poll) = watch.timing;
     let settings = Settings {
         debounce,
         poll,
         max_unreadable: MAX_UNREADABLE,
         retry: RETRY,
-        clear_storage_key: false,
+        clear_storage_key,
         board: watch.board,
         serial: watch.serial,
     };
@@ -82,6 +85,7 @@ struct Sink {
     app: Arc<App>,
     runtime: tokio::runtime::Handle,
     opened: CancellationToken,
+    clears: Option<storage_key::Request>,
 }
 
 impl TamperSink for Sink {
@@ -106,14 +110,16 @@ impl TamperSink for Sink {
 
     /// The program ends without draining: its TLS keys, tickets and connections go with it, answers in flight too.
     fn zeroize_session_keys(&mut self) -> Result<(), BoardError> {
+        // the program may be gone before the next action: the request is placed now, and waited for then
+        if let Some(Err(e)) = self.clears.as_ref().map(storage_key::Request::place) {
+            self.failed(Action::ClearStorageKey, &e);
+        }
         self.opened.cancel();
         Ok(())
     }
 
-    /// Never asked for: the settings say so until an image has a sealed data partition.
     fn clear_storage_key(&mut self) -> Result<(), BoardError> {
-        let what = "this build has no sealed data partition".to_owned();
-        Err(BoardError::Part { part: "storage key".into(), operation: "clear it", what })
+        self.clears.as_ref().map_or(Ok(()), storage_key::Request::carry_out)
     }
 
     fn failed(&mut self, action: Action, error: &BoardError) {

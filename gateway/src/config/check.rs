@@ -24,6 +24,8 @@ pub(super) fn check(
     let mut n = Notes::new(base);
     let node = node(&mut n, layered.node.clone().unwrap_or_default());
     let roles: &[Role] = node.as_ref().map_or(&[], |node| &node.roles);
+    let clear_storage_key = layered.board.as_ref().and_then(|b| b.clear_storage_key.clone());
+    let clear_storage_key = clear_storage_key.and_then(|path| n.path("board.clear_storage_key", Some(path)));
     let board = layered.board.clone().map(|raw| board(&mut n, raw));
     let keystore = keystore::keystore(&mut n, layered.keystore.clone().unwrap_or_default());
     let has_bank = written.listen.as_ref().is_some_and(|l| l.bank.is_some());
@@ -54,6 +56,7 @@ pub(super) fn check(
                 None => None,
                 Some(checked) => Some(checked?),
             },
+            clear_storage_key,
             keystore: keystore?,
             trust: trust?,
             identity: identity?,

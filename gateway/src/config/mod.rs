@@ -114,6 +114,8 @@ pub struct Config {
     pub node: Node,
     /// the board under it; none: no tamper switch, watchdog, lights
     pub board: Option<BoardConfig>,
+    /// the file by which an opened case asks the system to destroy the data partition's key; none: the key is kept
+    pub clear_storage_key: Option<PathBuf>,
     /// where its keys are
     pub keystore: Keystore,
     /// what it believes before it has seen a block

@@ -40,6 +40,7 @@ pub(super) struct RawNode {
 pub(super) struct RawBoard {
     pub(super) name: Option<String>,
     pub(super) file: Option<String>,
+    pub(super) clear_storage_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

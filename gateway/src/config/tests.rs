@@ -194,6 +194,7 @@ fn boards_are_built_in_or_described() {
     assert_eq!(with_board("[board]\nname = \"qemu-x86/rev-a\""), "accepted");
     assert_eq!(with_board("[board]\nfile = \"my.toml\""), "accepted");
     assert_eq!(with_board("[board]\nname = \"case-file:case\""), "accepted");
+    assert_eq!(with_board("[board]\nname = \"qemu-x86/rev-a\"\nclear_storage_key = \"f\""), "accepted");
     for bad in ["[board]", "[board]\nname = \"x\"", "[board]\nname = \"qemu-x86/rev-a\"\nfile = \"f\""] {
         let found = with_board(bad);
         assert!(found.contains("board") && found.contains("1 problem"), "{found}");

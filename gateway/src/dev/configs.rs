@@ -41,17 +41,19 @@ pub fn gateway(
     if is(Role::Institution) {
         t.push_str("bank_roots = \"inside-root.pem\"\n");
     }
-    t.push_str(
-        "\n[identity]\nnode_ca_chain = \"node-ca.pem\"\nextra_names = [\"127.0.0.1\", \"localhost\"]\n",
+    let names = if ports.address.is_loopback() { String::new() } else { format!(", \"{}\"", ports.address) };
+    let _ = write!(
+        t,
+        "\n[identity]\nnode_ca_chain = \"node-ca.pem\"\nextra_names = [\"127.0.0.1\", \"localhost\"{names}]\n"
     );
     if is(Role::Institution) {
         let _ =
-            write!(t, "\n[listen.bank]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.bank);
+            write!(t, "\n[listen.bank]\naddress = \"{}\"\nprofile = \"{profile}\"\n", ports.at(ports.bank));
     }
     if is(Role::Source) || is(Role::Supervisor) {
-        let _ = write!(t, "\n[listen.man]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.man);
+        let _ = write!(t, "\n[listen.man]\naddress = \"{}\"\nprofile = \"{profile}\"\n", ports.at(ports.man));
     }
-    let _ = write!(t, "\n[listen.admin]\naddress = \"127.0.0.1:{}\"\nprofile = \"{profile}\"\n", ports.admin);
+    let _ = write!(t, "\n[listen.admin]\naddress = \"{}\"\nprofile = \"{profile}\"\n", ports.at(ports.admin));
     for o in operators {
         let roles: Vec<String> = o.roles.iter().map(|r| format!("\"{r}\"")).collect();
         let _ = write!(

@@ -24,7 +24,10 @@ use gw_source::{
     generate::{self, DatabaseSpec},
 };
 use hsm_api::{Entropy as _, OsEntropy};
-use std::path::{Path, PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 /// What to make.
 #[derive(Debug, Args)]
@@ -35,7 +38,10 @@ pub struct ConsortiumArgs {
     /// sm or international
     #[arg(long, default_value = "sm")]
     pub(crate) profile: String,
-    /// first of 100 TCP ports on 127.0.0.1
+    /// IP address of this machine: where all of it listens, and what the ledger lists
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// first of 100 TCP ports on it
     #[arg(long, default_value_t = 21_000)]
     pub(crate) base_port: u16,
     /// enterprises per source database
@@ -47,9 +53,19 @@ pub struct ConsortiumArgs {
     /// folder with the simulators' sockets, NODE.sock each; with --hsm swtpm or spi-sim
     #[arg(long)]
     pub(crate) tpm_dir: Option<PathBuf>,
+    /// NODE=FILE: this node has its keys elsewhere; FILE is its request for a certificate, as `xinguan hsm request` prints it
+    #[arg(long, value_parser = request_of)]
+    pub(crate) request: Option<(String, PublicKey)>,
     /// seed of the fictional enterprises
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+fn request_of(text: &str) -> Result<(String, PublicKey)> {
+    let (node, file) = text.split_once('=').context("NODE=FILE")?;
+    let pem = std::fs::read_to_string(file).with_context(|| file.to_owned())?;
+    let der = gw_sm::cert::request_from_pem(&pem)?;
+    Ok((node.to_owned(), gw_sm::cert::parse_request(&der)?.1))
 }
 
 /// One gateway of the consortium.
@@ -119,6 +135,8 @@ fn sources() -> Vec<Region> {
 /// TCP ports of one gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
+    /// of the machine
+    pub address: IpAddr,
     /// bank listener
     pub bank: u16,
     /// MAN listener
@@ -128,9 +146,14 @@ pub struct Ports {
 }
 
 impl Ports {
-    fn of(base: u16, index: usize) -> Result<Self> {
+    /// An address to listen at, or to be reached by.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, port)
+    }
+
+    fn of(address: IpAddr, base: u16, index: usize) -> Result<Self> {
         let first = base.checked_add(10 + 10 * u16::try_from(index)?).context("--base-port is too high")?;
-        Ok(Self { bank: first, man: first + 1, admin: first + 2 })
+        Ok(Self { address, bank: first, man: first + 1, admin: first + 2 })
     }
 }
 
@@ -146,7 +169,7 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
         "international" => Scheme::EcdsaP256Sha256,
         other => bail!("--profile {other}: sm or international"),
     };
-    let maker = Maker::new(SystemClock.now());
+    let maker = Maker::new(SystemClock.now(), args.address);
     let man = maker.root(scheme, "Xinguan development MAN root")?;
     let enterprises = maker.root(Scheme::Sm2Sm3, "Xinguan development enterprise root")?;
     write_certs(&out.join("pki/man-root.pem"), &[&man.certificate])?;
@@ -166,7 +189,7 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
 
     let mut nodes = Vec::new();
     for (i, member) in MEMBERS.iter().enumerate() {
-        let ports = Ports::of(args.base_port, i)?;
+        let ports = Ports::of(args.address, args.base_port, i)?;
         let key = write_gateway(out, args, &maker, &man, member, ports, scheme)?;
         nodes.push((member, ports, key));
     }
@@ -207,8 +230,8 @@ fn write_ledger(
     write_identity(&out.join("ledger"), "tls", &[&cert], &key)?;
     let names: Vec<String> = MEMBERS.iter().map(|m| format!("\"{}\"", m.node)).collect();
     let toml = format!(
-        "# Development ledger: never for real data.\naddress = \"127.0.0.1:{}\"\nprofile = \"{}\"\nsubmitters = [{}]\n",
-        args.base_port,
+        "# Development ledger: never for real data.\naddress = \"{}\"\nprofile = \"{}\"\nsubmitters = [{}]\n",
+        SocketAddr::new(args.address, args.base_port),
         args.profile,
         names.join(", ")
     );
@@ -228,7 +251,10 @@ fn write_gateway(
     let folder = out.join("gateways").join(member.node);
     std::fs::create_dir_all(folder.join("data"))?;
     let socket = args.tpm_dir.as_ref().map(|dir| dir.join(format!("{}.sock", member.node)));
-    let (node_key, keystore) = keystore::make(args.hsm, &folder, socket, scheme)?;
+    let (node_key, keystore) = match &args.request {
+        Some((node, key)) if node == member.node => (*key, keystore::ELSEWHERE.to_owned()),
+        _ => keystore::make(args.hsm, &folder, socket, scheme)?,
+    };
     let node_ca = maker.node_ca(man, member.node, member.name, &node_key)?;
     write_certs(&folder.join("node-ca.pem"), &[&node_ca])?;
 
@@ -260,7 +286,7 @@ fn write_gateway(
     // a bank's client checks the gateway's certificate under the MAN root
     write_certs(&clients.join("gateway-root.pem"), &[&man.certificate])?;
 
-    let ledger = format!("https://127.0.0.1:{}", args.base_port);
+    let ledger = format!("https://{}", SocketAddr::new(args.address, args.base_port));
     let toml = configs::gateway(
         member,
         ports,
@@ -316,7 +342,7 @@ fn bootstrap_records(nodes: &[(&Member, Ports, PublicKey)], enterprises: &Author
             roles: m.roles.to_vec(),
             region: Region::parse(m.region)?,
             key: *key,
-            endpoint: format!("127.0.0.1:{}", ports.man),
+            endpoint: ports.at(ports.man).to_string(),
             standing: Standing::Active,
         }));
     }

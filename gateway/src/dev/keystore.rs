@@ -22,6 +22,10 @@ pub enum HsmKind {
     SpiSim,
 }
 
+/// The section of a node whose keys are not made here: on the appliance, in its own chip.
+pub(super) const ELSEWHERE: &str = "[keystore]\nkind = \"tpm2\"\npath = \"/var/lib/xinguan/tpm-keys.json\"\n\n\
+    [keystore.tpm2]\ndevice = \"/dev/tpmrm0\"\n";
+
 /// Makes one gateway's keystore with node key and account key. Gives the node key and the `[keystore]` section.
 pub(super) fn make(
     kind: HsmKind,

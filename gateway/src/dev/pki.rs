@@ -10,7 +10,7 @@ use gw_sm::{
     cert::{CertKind, CertSpec, Issuer, Subject, build_cert, certs_to_pem, key_to_pem},
 };
 use hsm_api::{Entropy, OsEntropy};
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -24,6 +24,7 @@ pub struct Authority {
 /// Makes certificates from `now` on.
 pub struct Maker {
     now: UnixMillis,
+    address: IpAddr,
 }
 
 /// A fresh key.
@@ -48,8 +49,15 @@ fn named(common_name: &str, organization: &str) -> Subject {
 
 impl Maker {
     /// Certificates valid from a minute ago.
-    pub fn new(now: UnixMillis) -> Self {
-        Self { now }
+    pub fn new(now: UnixMillis, address: IpAddr) -> Self {
+        Self { now, address }
+    }
+
+    /// Where the consortium lives, and loopback.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let mut all = vec![IpAddr::from([127, 0, 0, 1]), self.address];
+        all.dedup();
+        all
     }
 
     fn spec(&self, kind: CertKind, subject: Subject, public_key: &PublicKey, days: u32) -> Result<CertSpec> {
@@ -92,9 +100,8 @@ impl Maker {
     ) -> Result<Vec<u8>> {
         let kind = CertKind::NodeCa { dns: crate::dial::server_name(&gw_proto::NodeId::parse(node)?) };
         let mut spec = self.spec(kind, named(node, organization), key, 730)?;
-        // loopback, where the demo lives
         spec.dns = vec!["localhost".to_owned()];
-        spec.ips = vec![std::net::IpAddr::from([127, 0, 0, 1])];
+        spec.ips = self.addresses();
         self.issue(man, &spec)
     }
 
@@ -126,7 +133,7 @@ impl Maker {
         let mut spec =
             self.spec(CertKind::TlsServerClient, named(name, "development ledger"), key.public_key(), 365)?;
         spec.dns = vec!["localhost".to_owned()];
-        spec.ips = vec![std::net::IpAddr::from([127, 0, 0, 1])];
+        spec.ips = self.addresses();
         Ok((self.issue(by, &spec)?, key))
     }
 

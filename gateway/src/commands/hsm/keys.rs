@@ -1,8 +1,9 @@
 //! `hsm keys` and `hsm self-test`.
 
-use crate::config::Config;
+use crate::{assemble::keystore::OpenKeystore, config::Config};
 use anyhow::{Context as _, Result};
 use gw_proto::{PublicKey, Scheme};
+use gw_sm::cert::{Subject, build_request, request_to_pem};
 use hsm_api::{HsmError, KeyPurpose, KeyStore, Signer, sign_message};
 use std::{io::Write, sync::Arc};
 
@@ -59,4 +60,19 @@ pub(super) fn self_test(config: &Config, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "ok    {} signs", line(name, purpose, key.public_key()))?;
     }
     Ok(())
+}
+
+/// The request for the node key's certificate.
+pub(super) fn request(config: &Config, opened: &OpenKeystore, out: &mut dyn Write) -> Result<()> {
+    let node = &config.node;
+    let key = opened.store.load_key(&config.keystore.node_key, KeyPurpose::Node)?;
+    let subject = Subject {
+        common_name: Some(node.id.to_string()),
+        organization: Some(node.institution.to_string()),
+        ..Subject::default()
+    };
+    let der = build_request(&subject, key.public_key(), &|digest| {
+        key.sign_digest(digest).map_err(|e| e.to_string())
+    })?;
+    Ok(write!(out, "{}", request_to_pem(&der)?)?)
 }

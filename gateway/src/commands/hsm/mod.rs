@@ -31,6 +31,8 @@ pub enum HsmCommand {
     SelfTest(ConfigArg),
     /// List the keys: name, purpose, scheme, public key
     Keys(ConfigArg),
+    /// Print the request for the node key's certificate (PKCS#10), for the consortium's CA
+    Request(ConfigArg),
     /// Sign for a while and say how fast the device is
     Bench(BenchArgs),
     /// Make the successor of a key; the old one stays until nothing uses it any more
@@ -85,7 +87,9 @@ pub async fn run(command: HsmCommand) -> Result<Exit> {
 
 fn dispatch(command: HsmCommand, out: &mut dyn Write) -> Result<Exit> {
     let path = match &command {
-        HsmCommand::List(a) | HsmCommand::SelfTest(a) | HsmCommand::Keys(a) => &a.config,
+        HsmCommand::List(a) | HsmCommand::SelfTest(a) | HsmCommand::Keys(a) | HsmCommand::Request(a) => {
+            &a.config
+        }
         HsmCommand::Init(a) => &a.config,
         HsmCommand::Bench(a) => &a.config,
         HsmCommand::Rotate(a) => &a.config,
@@ -102,6 +106,7 @@ fn dispatch(command: HsmCommand, out: &mut dyn Write) -> Result<Exit> {
         HsmCommand::Init(a) => init(&config, &a.scheme, path, out),
         HsmCommand::SelfTest(_) => keys::self_test(&config, out),
         HsmCommand::Keys(_) => keys::list(&config, out),
+        HsmCommand::Request(_) => open(&config).and_then(|o| keys::request(&config, &o, out)),
         HsmCommand::Bench(a) => bench::run(&config, a.count, out),
         HsmCommand::Rotate(a) => rotate::run(&config, &a.key, out),
     };
@@ -169,6 +174,9 @@ fn init(config: &Config, scheme: &str, path: &Path, out: &mut dyn Write) -> Resu
         writeln!(out, "pin    {}", hex::encode(pin))?;
         writeln!(out, "       write it into {} as keystore.tpm2.pin", path.display())?;
     }
-    writeln!(out, "next   have the node key certified (identity.node_ca_chain) and listed on the ledger")?;
-    Ok(())
+    writeln!(
+        out,
+        "next   have the node key certified (identity.node_ca_chain) and listed on the ledger; the request:"
+    )?;
+    keys::request(config, &opened, out)
 }

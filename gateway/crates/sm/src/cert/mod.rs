@@ -18,6 +18,7 @@ mod names;
 mod openssl_tests;
 mod parse;
 mod pem;
+mod request;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -29,6 +30,7 @@ pub use names::signature_to_der;
 pub use parse::parse_cert;
 pub use pem::{certs_from_pem, certs_to_pem, crl_to_pem, crls_from_pem, key_from_pem, key_to_pem};
 pub(crate) use pem::{key_from_pkcs8, key_to_pkcs8};
+pub use request::{build_request, parse_request, request_from_pem, request_to_pem};
 pub use verify::{Anchors, Expect, Rules, verify_chain};
 
 use gw_proto::{Digest, PublicKey, UnixMillis};

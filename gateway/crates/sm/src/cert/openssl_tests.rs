@@ -221,3 +221,31 @@ fn we_read_what_openssl_makes() {
         assert_eq!(*key_from_pem(&key).unwrap().public_key(), verified.public_key);
     }
 }
+
+#[test]
+fn openssl_takes_our_requests_and_we_take_its() {
+    let Some(dir) = folder() else { return };
+    let folder = dir.path();
+    for (scheme, curve, more) in
+        [(Scheme::Sm2Sm3, "SM2", &["-sm3"][..]), (Scheme::EcdsaP256Sha256, "P-256", &["-sha256"])]
+    {
+        let key = crate::KeyPair::from_secret(scheme, [9; 32]).unwrap();
+        let subject = Subject { common_name: Some("bank-suzhou-1".to_owned()), ..Subject::default() };
+        let sign = |d: &[u8; 32]| key.sign_digest(d).map_err(|e| e.to_string());
+        let der = build_request(&subject, key.public_key(), &sign).unwrap();
+        write(folder, "ours.csr", request_to_pem(&der).unwrap());
+        let verify = ["req", "-in", "ours.csr", "-noout", "-verify", "-subject"];
+        let id = ["-vfyopt", "distid:1234567812345678"];
+        let said = accepts(folder, &[&verify[..], if curve == "SM2" { &id } else { &[] }].concat());
+        assert!(said.contains("bank-suzhou-1"), "{said}");
+
+        let made = ["genpkey", "-algorithm", "EC", "-out", "k", "-pkeyopt"];
+        accepts(folder, &[&made[..], &[&format!("ec_paramgen_curve:{curve}")]].concat());
+        let ask = ["req", "-new", "-key", "k", "-subj", "/CN=theirs", "-out", "theirs.csr"];
+        let id = ["-sigopt", "distid:1234567812345678"];
+        accepts(folder, &[&ask[..], more, if curve == "SM2" { &id } else { &[] }].concat());
+        let text = std::fs::read_to_string(folder.join("theirs.csr")).unwrap();
+        let (subject, key) = parse_request(&request_from_pem(&text).unwrap()).unwrap();
+        assert_eq!((subject.common_name.as_deref(), key.scheme), (Some("theirs"), scheme));
+    }
+}
