@@ -27,6 +27,7 @@ repart_pass() {
 # First pass: the root and its signature, which the kernel's command line then names.
 root_hash() {
   find "$BUILD/root" -exec touch --no-dereference --date="@$(epoch)" {} +
+  rm -rf "$BUILD/repart.d" "$BUILD"/root.*
   mkdir -p "$BUILD/repart.d"
   cp "$RECIPE"/repart.d/2*.conf "$BUILD/repart.d/"
   repart_pass root.raw --split=yes > "$BUILD/root.json"

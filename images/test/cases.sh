@@ -99,7 +99,9 @@ disk_with_request() {
   KERNEL=$(basename "$BUILD"/packages/usr/lib/modules/*)
   local file="$BUILD/root/usr/lib/tmpfiles.d/zz-request.conf"
   printf 'f /run/xinguan/clear-data-key\n' > "$file"
-  root_hash && kernel_image && whole_disk
+  root_hash
+  kernel_image
+  whole_disk
   rm "$file"
 }
 

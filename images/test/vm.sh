@@ -3,6 +3,7 @@
 
 # Secure Boot, without system management mode: under emulation on a busy machine its processors wait for each other for minutes
 FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd
+BOX=''      # folder of the box that is tried
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
 PORT=''     # where the inside interface's port 8443 is reached; 9000 is on the next port
@@ -57,7 +58,7 @@ stop() {
     wait "$pid" 2> /dev/null || true
   done
   VM='' TPM_PID=''
-  rm -f "$BOX/tpm.sock"
+  [[ -z "$BOX" ]] || rm -f "$BOX/tpm.sock"
 }
 
 # seen SECONDS PATTERN: the console shows it before the deadline, or the machine ends.
