@@ -16,6 +16,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("gw-ledger", 3),
     ("gw-source", 3),
     ("gw-broker", 3),
+    ("image-update", 3), // bundles, slots: the engine of `xinguan update`
     ("hsm-conformance", 3), // the suite that backends pass
     ("hsm-tis", 0),         // registers of a TPM over embedded-hal: depends on none of ours
     ("hsm-tis-model", 1),   // the other side of those registers
