@@ -254,7 +254,7 @@ impl From<tough::error::Error> for UpdateError {
         use tough::{error::Error as E, schema::Error as S};
         match &e {
             E::VerifyMetadata { role, source: S::SignatureThreshold { threshold, valid, .. }, .. } => {
-                Self::Signatures { role: role.to_string(), valid: *valid, needed: threshold.get() }
+                Self::Signatures { role: role.to_string(), valid: *valid, needed: *threshold }
             }
             _ => Self::Metadata { source: Box::new(e) },
         }
