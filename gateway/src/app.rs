@@ -3,6 +3,7 @@
 //! Stages see traits and handles, never a concrete backend.
 
 use crate::{
+    attester::Attester,
     certificates::Certificates,
     config::Config,
     dial,
@@ -12,7 +13,7 @@ use crate::{
     reject::{self, Rejection},
     signing::BatchSigner,
     stages::{fetch::Snapshots, limit::Limits},
-    supervisor::store::SupervisorStore,
+    supervisor::{attest::Verifier, store::SupervisorStore},
     tags::Tags,
     tls::TlsSet,
 };
@@ -123,6 +124,10 @@ pub struct App {
     pub revoked: Revoked,
     /// openings, with role supervisor
     pub supervisor: Option<SupervisorStore>,
+    /// judges evidence, with [supervisor.attestation]
+    pub verifier: Option<Verifier>,
+    /// gives evidence, where the keystore attests
+    pub attester: Attester,
     /// Prometheus text
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// proofs that were fetched, by height and transaction: a replayed answer needs them again

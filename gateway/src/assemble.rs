@@ -8,6 +8,7 @@ pub mod keystore;
 use crate::{
     api,
     app::{App, ProofCache, Revoked},
+    attester::{self, Attester},
     board::{self, keeper::Hardware, tamper},
     certificates::Certificates,
     chain_clock::ChainClock,
@@ -25,7 +26,10 @@ use crate::{
         fetch::Snapshots,
         limit::{Limits, Rate, Rates},
     },
-    supervisor::store::SupervisorStore,
+    supervisor::{
+        attest::{Verifier, silence},
+        store::SupervisorStore,
+    },
     tags::Tags,
     tls::{self, TlsSet},
 };
@@ -151,6 +155,8 @@ impl Gateway {
         tasks.spawn(tls::renew(Arc::clone(&app), tls, background.clone()));
         tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(attester::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
         let listening = TaskTracker::new();
         for (server, router) in servers {
             tracing::info!(address = %server.local_addr(), "listening");
@@ -205,9 +211,10 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     board::refuse_latched(&data)?;
     let Board { chip, hardware, tamper } = open_board(&config)?;
     let gate = hsm_api::Gate::open();
-    let (node_key, account) = open_keys(&config, chip).await?;
-    let node_key: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(node_key));
-    let account: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(account));
+    let keys = open_keys(&config, chip).await?;
+    let node_key: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(keys.node));
+    let account: Arc<dyn hsm_api::Signer> = Arc::new(gate.guard(keys.account));
+    let attester = start_attester(&config, keys.chip).await?;
     let (journal, outbox, floor) = open_journal(&config, &data, &clock).await?;
     let store = SledStore::open_or_reset(&data.join("ledger"), gw_store::sled::DEFAULT_CACHE_BYTES);
     let (store, reset) = store.map_err(|e| storage("ledger state")(chain(&e)))?;
@@ -264,6 +271,9 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
             SupervisorStore::open(&s.database).map_err(|e| storage("supervisor's database")(chain(&e)))?,
         ),
     };
+    let judges = config.supervisor.as_ref().and_then(|s| s.attestation.as_ref());
+    let verifier =
+        judges.zip(material.references.clone()).map(|(c, references)| Verifier::new(c, references));
     let tags = Tags::open(&data, entropy.as_ref()).map_err(|e| storage("tag keys")(chain(&e)))?;
     let certificates = Certificates::default();
     certificates.learn(
@@ -301,6 +311,8 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         nonces: Nonces::default(),
         tags,
         supervisor,
+        verifier,
+        attester,
         metrics,
         proofs: Mutex::new(ProofCache::default()),
         queries: TaskTracker::new(),
@@ -325,8 +337,8 @@ pub struct Visit {
 pub async fn visit(config: &Config) -> Result<Visit, StartError> {
     let material = Material::load(config).map_err(StartError::Files)?;
     let chip = if keystore::needs_board(&config.keystore) { open_board(config)?.chip } else { None };
-    let (node_key, _) = open_keys(config, chip).await?;
-    let tls = TlsSet::make(config, &material, node_key.as_ref(), &OsEntropy, &SystemClock)
+    let keys = open_keys(config, chip).await?;
+    let tls = TlsSet::make(config, &material, keys.node.as_ref(), &OsEntropy, &SystemClock)
         .map_err(StartError::Tls)?;
     let ledgers = open_ledgers(config, &material, &tls)?;
     let client = dial::Client::new(tls.man_client(), Arc::new(|_, _| true), dial::DialOptions::default());
@@ -375,12 +387,23 @@ fn open_board(config: &Config) -> Result<Board, StartError> {
     })
 }
 
-/// Node key and account key. A device blocks while it works: off the runtime's threads.
+/// The keys, and the chip that attests. A device blocks while it works: off the runtime's threads.
 async fn open_keys(config: &Config, chip: Option<board_api::Hsm>) -> Result<keystore::Keys, StartError> {
     let wanted = config.keystore.clone();
     tokio::task::spawn_blocking(move || keystore::keys(&wanted, chip))
         .await
         .map_err(|e| StartError::Keystore(e.to_string()))?
+        .map_err(|e| StartError::Keystore(e.to_string()))
+}
+
+/// The gateway measures itself before anything listens. The chip blocks, and so does reading the program.
+async fn start_attester(
+    config: &Config,
+    chip: Result<attester::Chip, String>,
+) -> Result<Attester, StartError> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || Attester::start(&config, chip))
+        .await
         .map_err(|e| StartError::Keystore(e.to_string()))
 }
 

@@ -15,7 +15,8 @@
 //! | [`chain_clock`] | local time, never below the chain's |
 //! | [`listen`], [`dial`], [`tls`] | accepting, calling, TLS keys in memory |
 //! | [`api`] | HTTP: bank, MAN, admin |
-//! | [`supervisor`] | deliveries, who looked, reconciliation |
+//! | [`supervisor`] | deliveries, who looked, reconciliation, verdicts on the gateways |
+//! | [`attester`] | what this box says of itself to supervisors |
 //! | [`board`] | tamper switch, watchdog, lights, sensors |
 //! | [`signing`] | Merkle batches: one thread per device |
 //! | [`config`], [`commands`], [`telemetry`] | file, command line, logs |
@@ -23,6 +24,7 @@
 pub mod api;
 pub mod app;
 pub mod assemble;
+pub mod attester;
 pub mod board;
 pub mod certificates;
 pub mod chain_clock;

@@ -36,6 +36,9 @@ enum Command {
     },
     /// Ask a supervisor who looked at a firm
     Trace(commands::trace::TraceArgs),
+    /// Enrol gateways at a supervisor, see what they attest, verify it offline
+    #[command(subcommand)]
+    Attest(Box<commands::attest::AttestCommand>),
     /// Send one request to a gateway's API
     Call(commands::call::CallArgs),
     /// Look at the board, release its tamper latch
@@ -44,9 +47,8 @@ enum Command {
     /// Look at the keystore, make its keys, test and time it
     #[command(subcommand)]
     Hsm(commands::hsm::HsmCommand),
-    /// Check and apply signed updates, go back to the system before
-    #[command(subcommand)]
-    Update(commands::update::UpdateCommand),
+    /// Check and apply signed updates, go back to the system before (runs the updater, `xinguan-update`)
+    Update(commands::update::UpdateArgs),
     /// Print the page of problem types
     Problems,
     /// Print the bank API's OpenAPI 3.1 document
@@ -87,10 +89,11 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => commands::verify::run(&args, &mut out),
         Command::Show { file } => commands::show::run(&file, &mut out),
         Command::Trace(args) => commands::trace::run(&args, &mut out).await,
+        Command::Attest(command) => commands::attest::run(&command, &mut out).await,
         Command::Call(args) => commands::call::run(&args, &mut out).await,
         Command::Board(command) => commands::board::run(&command, &mut out),
         Command::Hsm(command) => commands::hsm::run(command).await,
-        Command::Update(command) => commands::update::run(&command, &mut out).await,
+        Command::Update(args) => commands::update::run(&args),
         Command::Problems => {
             out.write_all(xinguan::reject::markdown().as_bytes())?;
             Ok(Exit::Ok)

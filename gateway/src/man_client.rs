@@ -47,7 +47,8 @@ fn trace_headers(app: &App, trace_id: &str) -> HeaderMap {
     headers
 }
 
-fn peer(node: &Node) -> Peer {
+/// Whom to call.
+pub(crate) fn peer(node: &Node) -> Peer {
     Peer { node: node.id.clone(), endpoint: node.endpoint.clone() }
 }
 
@@ -61,7 +62,7 @@ fn ask_error(e: &DialError) -> AskError {
 }
 
 /// The problem type and whether a later try may help, of a refusal's document.
-fn refused(status: StatusCode, body: &[u8]) -> AskError {
+pub(crate) fn refused(status: StatusCode, body: &[u8]) -> AskError {
     let name = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|v| v.get("type").and_then(|t| t.as_str()).map(str::to_owned))

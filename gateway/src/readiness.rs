@@ -92,6 +92,7 @@ pub fn status(app: &App) -> serde_json::Value {
         "journal": { "index": head.index, "digest": head.digest, "open_intents": app.journal.open_intents() },
         "outbox": { "pending": *app.outbox.watch().borrow() },
         "signer": { "signatures": signer.signatures, "leaves": signer.leaves, "busy": signer.busy, "waiting": signer.waiting },
+        "attestation": app.attester.status(&app.config, app.node_signer.public_key()),
         "weakened": app.config.weakened,
     })
 }

@@ -158,6 +158,16 @@ problems! {
     RECORD_REFUSED = "record-refused", 403, Caller, false, "The ledger did not accept the record", "账本未接受该记录",
         "The record stands in a block but the consortium's rules refused it; `detail` names the rule.",
         "See `detail`; a refused reservation needs a new request with a fresh Idempotency-Key.";
+    // --- attestation
+    NOT_ENROLLED = "attestation-not-enrolled", 403, Caller, false, "The device is not enrolled here", "设备未登记",
+        "This supervisor has no enrolment of the device, or does not judge evidence.",
+        "Have the supervisor's operator enrol it: `xinguan attest record` at the gateway, `xinguan attest enrol` at the supervisor.";
+    CHALLENGE = "attestation-challenge", 409, Caller, true, "The challenge is not open", "质询无效",
+        "The nonce was used, replaced, has expired, belongs to another node or TLS session, or the supervisor restarted.",
+        "Ask for another challenge and make new evidence.";
+    ENROLMENT = "enrolment-refused", 409, Caller, false, "The device cannot be enrolled", "设备登记被拒绝",
+        "The record does not agree with the ledger, its key is no attestation key, or chip or device are enrolled already; `detail` says which.",
+        "Take the record from the box itself; a chip is enrolled once, for one device.";
     // --- idempotency
     IDEMPOTENCY_CONFLICT = "idempotency-key-reused", 422, Caller, false, "The Idempotency-Key belongs to another request", "幂等键冲突",
         "The same key was used with another body within its lifetime.", "Use a fresh key for every different request.";

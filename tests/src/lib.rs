@@ -11,6 +11,7 @@
 //! | [`harness::agreement`] | an enterprise's authorization, signed with its own key |
 //! | [`harness::inside`] | an institution's own certificates, good and bad ones |
 //! | [`harness::thief`] | acts with a node's stolen keys: TLS, requests, records |
+//! | [`harness::tpm`] | a simulated TPM for each gateway |
 //! | [`harness::impostor`] | a source that answers what a test wants |
 //! | [`harness::endpoint`] | a ledger endpoint that lies |
 //! | [`harness::cases`] | a table of cases in one running consortium |

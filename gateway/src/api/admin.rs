@@ -8,23 +8,30 @@
 //! | `GET /admin/v1/status` | view | node, height, freshness, journal, outbox, signer |
 //! | `POST /admin/v1/looks` | auditor | who looked at a firm (supervisor) |
 //! | `GET /admin/v1/reconciliation` | auditor | uses with gaps (supervisor) |
+//! | `POST /admin/v1/enrolments` | operator | enrol a device, or approve its configuration (supervisor) |
+//! | `GET /admin/v1/devices` | view | each device's verdict, and what is to blame (supervisor) |
+//! | `GET /admin/v1/devices/{id}/appraisal` | auditor | what its newest verdict rests on (supervisor) |
 //! | `POST /admin/v1/drain` | operator | take no new requests |
 
 use super::call::{self, Bounds, Call, Reply, parse_json};
 use crate::{
     app::App,
+    attester::Enrolment,
     readiness,
     reject::Rejection,
     stages::identify::{self, IdentifiedOperator, OperatorRole},
-    supervisor::look::{self, LookRequest},
+    supervisor::{
+        attest::{enrol as enrolment, fleet},
+        look::{self, LookRequest},
+    },
 };
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Path, State, rejection::PathRejection},
     http::{Request, Response, StatusCode},
     routing::{get, post},
 };
-use gw_proto::Role;
+use gw_proto::{Role, sm3};
 use std::{sync::Arc, time::Duration};
 
 /// Only the operations of this gateway's roles exist.
@@ -38,7 +45,10 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
     if app.has(Role::Supervisor) {
         router = router
             .route("/admin/v1/looks", post(looks))
-            .route("/admin/v1/reconciliation", get(reconciliation));
+            .route("/admin/v1/reconciliation", get(reconciliation))
+            .route("/admin/v1/enrolments", post(enrol))
+            .route("/admin/v1/devices", get(devices))
+            .route("/admin/v1/devices/{id}/appraisal", get(appraisal));
     }
     router
 }
@@ -129,6 +139,55 @@ async fn reconciliation(State(app): State<Arc<App>>, request: Request<Body>) -> 
         identify::operator(&app, call.accepted, OperatorRole::Auditor)?;
         let work = Arc::clone(&app);
         let found = tokio::task::spawn_blocking(move || look::reconciliation(&work, 200))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&found)
+    })
+    .await
+}
+
+async fn enrol(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "enrol", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Operator)?;
+        let record: Enrolment = parse_json(&call.headers, &call.body)?;
+        let chip = sm3(&record.endorsement_certificate.0);
+        let note = serde_json::json!({
+            "by": who.name(), "device": &record.device, "endorsement_certificate": chip,
+            "configuration": &record.configuration,
+        });
+        app.journal_note("enrol", note).await?;
+        let work = Arc::clone(&app);
+        let new = tokio::task::spawn_blocking(move || enrolment::enrol(&work, who.name(), &record))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&serde_json::json!({ "enrolled": true, "new": new }))
+    })
+    .await
+}
+
+async fn devices(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "devices", request, |app, call| async move {
+        identify::operator(&app, call.accepted, OperatorRole::View)?;
+        let work = Arc::clone(&app);
+        let found =
+            tokio::task::spawn_blocking(move || fleet::show(&work)).await.map_err(Rejection::internal)??;
+        Reply::json(&found)
+    })
+    .await
+}
+
+async fn appraisal(
+    State(app): State<Arc<App>>,
+    device: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    call::run(&app, bounds(&app), "appraisal", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted, OperatorRole::Auditor)?;
+        let device = fleet::device(&device.map(|Path(device)| device).unwrap_or_default())?;
+        let note = serde_json::json!({ "by": who.name(), "device": &device });
+        app.journal_note("appraisal", note).await?;
+        let work = Arc::clone(&app);
+        let found = tokio::task::spawn_blocking(move || fleet::export(&work, &device))
             .await
             .map_err(Rejection::internal)??;
         Reply::json(&found)

@@ -3,20 +3,22 @@
 use super::call::{self, Bounds, Reply, parse_json};
 use crate::{
     app::App,
+    attester::wire::{CHALLENGE_PATH, EVIDENCE_PATH, Told},
     man_client::{DELIVERY_PATH, QUERY_PATH},
     pipeline,
-    reject::Rejection,
+    reject::{self, Rejection},
     stages::identify,
-    supervisor::intake,
+    supervisor::{attest, intake},
 };
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Path, State, rejection::PathRejection},
     http::{Request, Response},
     routing::post,
 };
+use gw_attest::evidence::MAX_BUNDLE_BYTES;
 use gw_proto::{
-    Role,
+    Hex, Role,
     message::{Delivery, MAX_REQUEST_BYTES, SignedRequest},
 };
 use std::{sync::Arc, time::Duration};
@@ -28,7 +30,10 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
         router = router.route(QUERY_PATH, post(answer_query));
     }
     if app.has(Role::Supervisor) {
-        router = router.route(DELIVERY_PATH, post(take_delivery));
+        router = router
+            .route(DELIVERY_PATH, post(take_delivery))
+            .route(CHALLENGE_PATH, post(challenge))
+            .route(EVIDENCE_PATH, post(take_evidence));
     }
     router
 }
@@ -59,6 +64,39 @@ async fn take_delivery(State(app): State<Arc<App>>, request: Request<Body>) -> R
             .await
             .map_err(Rejection::internal)??;
         Reply::json(&serde_json::json!({ "kept": true, "new": new }))
+    })
+    .await
+}
+
+async fn challenge(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "challenge", request, |app, call| async move {
+        let node = identify::node(&app, call.accepted)?;
+        let work = Arc::clone(&app);
+        // it reads SQLite: off the runtime's threads
+        let asked = tokio::task::spawn_blocking(move || attest::challenge(&work, &node))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&asked)
+    })
+    .await
+}
+
+async fn take_evidence(
+    State(app): State<Arc<App>>,
+    nonce: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let bounds = Bounds { body_bytes: MAX_BUNDLE_BYTES, ..bounds(&app) };
+    call::run(&app, bounds, "take-evidence", request, |app, call| async move {
+        let node = identify::node(&app, call.accepted)?;
+        let nonce = Hex::parse(&nonce.map(|Path(nonce)| nonce).unwrap_or_default())
+            .map_err(|_| Rejection::new(reject::MALFORMED, "a nonce has 64 lower-case hex digits"))?;
+        let work = Arc::clone(&app);
+        let verdict =
+            tokio::task::spawn_blocking(move || attest::appraise::appraise(&work, &node, &nonce, &call.body))
+                .await
+                .map_err(Rejection::internal)??;
+        Reply::json(&Told::of(&verdict))
     })
     .await
 }

@@ -71,6 +71,8 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Bank, "GET", "/problems", Who::AnyCertificate),
     row(ListenerKind::Man, "POST", "/man/v1/queries", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/deliveries", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/challenges", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/challenges/{id}/evidence", Who::ListedNode),
     row(ListenerKind::Admin, "GET", "/healthz", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/readyz", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/metrics", Who::AnyOperator),
@@ -78,6 +80,9 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/drain", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "POST", "/admin/v1/looks", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/admin/v1/reconciliation", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/enrolments", Who::Role(OperatorRole::Operator)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/devices", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/devices/{id}/appraisal", Who::Role(OperatorRole::Auditor)),
 ];
 
 /// The methods that have a row at a path; none where the path has none. HEAD shows no more than GET.

@@ -1,9 +1,12 @@
 //! The keystore that the configuration names: made once, opened at each start.
 
-use crate::config::keystore::{self, Backend, Keystore, Pkcs11Token, TpmDevice};
+use crate::{
+    attester::{self, Chip, Pcrs},
+    config::keystore::{self, Backend, Keystore, Pkcs11Token, TpmDevice},
+};
 use board_api::{Hsm, HsmPort};
 use gw_proto::Scheme;
-use hsm_api::{Entropy, KeyPurpose, KeyStore, OsEntropy, Signer};
+use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, OsEntropy, Signer};
 use hsm_tpm2::{
     Options, Secret, Tpm2KeyStore,
     transport::{
@@ -32,6 +35,14 @@ pub struct OpenKeystore {
     pub entropy: Option<Arc<dyn Entropy>>,
     /// for an exchanged chip to be noticed: belongs into the configuration
     pub pin: Option<Vec<u8>>,
+    tpm: Option<Tpm2KeyStore>,
+}
+
+impl OpenKeystore {
+    /// Whether it has attestation keys.
+    pub fn attests(&self) -> bool {
+        self.tpm.is_some()
+    }
 }
 
 /// Whether the chip is one that the board describes.
@@ -58,10 +69,17 @@ pub fn init(config: &Keystore, chip: Option<Hsm>) -> Result<OpenKeystore, Keysto
     }
 }
 
-/// Node key and account key.
-pub type Keys = (Arc<dyn Signer>, Arc<dyn Signer>);
-
 /// The keys that a gateway runs with.
+pub struct Keys {
+    /// signs batches, roots, TLS certificates
+    pub node: Arc<dyn Signer>,
+    /// of the ledger's account
+    pub account: Arc<dyn Signer>,
+    /// what attests; or why nothing does
+    pub chip: Result<Chip, String>,
+}
+
+/// Opens the keys that the configuration names.
 pub fn keys(config: &Keystore, chip: Option<Hsm>) -> Result<Keys, KeystoreError> {
     let opened = open(config, chip)?;
     let node = opened.store.load_key(&config.node_key, KeyPurpose::Node).map_err(failed)?;
@@ -70,11 +88,44 @@ pub fn keys(config: &Keystore, chip: Option<Hsm>) -> Result<Keys, KeystoreError>
         let name = &config.account_key;
         return Err(KeystoreError(format!("key `{name}` is no SM2 key: the ledger's accounts are SM2")));
     }
-    Ok((node, account))
+    Ok(Keys { node, account, chip: attesting(config, opened.tpm) })
+}
+
+fn attesting(config: &Keystore, tpm: Option<Tpm2KeyStore>) -> Result<Chip, String> {
+    let kind = config.backend.as_str();
+    let tpm = tpm.ok_or_else(|| format!("a keystore of kind `{kind}` has no attestation"))?;
+    let attestor = tpm.attestor(&config.attestation_key).map_err(|e| super::chain(&e))?;
+    let node_area = tpm.public_area(&config.node_key).map_err(|e| super::chain(&e))?;
+    let info = tpm.chip_info().map_err(|e| super::chain(&e))?;
+    let endorsement = attestor.endorsement_certificate().map_err(|e| super::chain(&e));
+    Ok(Chip {
+        endorsement,
+        bank: attester::bank(info.bank),
+        node_key: config.node_key.clone(),
+        node_area,
+        attestor,
+        pcrs: Arc::new(tpm),
+    })
+}
+
+impl Pcrs for Tpm2KeyStore {
+    fn read(&self, pcr: u8) -> Result<[u8; 32], HsmError> {
+        let found = self.read_pcrs(&[pcr])?;
+        let value = found.into_iter().find(|(n, _)| *n == pcr).map(|(_, value)| value);
+        value.ok_or_else(|| HsmError::Device(format!("the TPM gave no value of PCR {pcr}")))
+    }
+    fn extend(&self, pcr: u8, digest: &[u8; 32]) -> Result<(), HsmError> {
+        Ok(self.extend_pcr(pcr, digest)?)
+    }
 }
 
 fn with_tpm(store: Tpm2KeyStore) -> OpenKeystore {
-    OpenKeystore { entropy: Some(store.entropy()), pin: store.pin(), store: Arc::new(store) }
+    OpenKeystore {
+        entropy: Some(store.entropy()),
+        pin: store.pin(),
+        store: Arc::new(store.clone()),
+        tpm: Some(store),
+    }
 }
 
 fn tpm_options(c: &keystore::Tpm2, chip: Option<Hsm>) -> Result<Options, KeystoreError> {
@@ -148,7 +199,7 @@ fn open_pkcs11(c: &keystore::Pkcs11) -> Result<OpenKeystore, KeystoreError> {
     options.login_after_wrong_pin = c.login_after_wrong_pin;
     options.sm2 = c.sm2.map(|m| Sm2Mechanisms::new(m.sign, m.generate));
     let store = Arc::new(Pkcs11KeyStore::open(&options).map_err(failed)?);
-    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store })
+    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store, tpm: None })
 }
 
 fn open_sdf(c: &keystore::Sdf) -> Result<OpenKeystore, KeystoreError> {
@@ -162,7 +213,7 @@ fn open_sdf(c: &keystore::Sdf) -> Result<OpenKeystore, KeystoreError> {
     let mut options = SdfOptions::new(c.library.clone(), keys.collect());
     options.layout = c.layout.map(|bytes| if bytes == 64 { Layout::Wide } else { Layout::Narrow });
     let store = Arc::new(SdfKeyStore::open(&options).map_err(failed)?);
-    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store })
+    Ok(OpenKeystore { entropy: Some(Arc::clone(&store) as Arc<dyn Entropy>), pin: None, store, tpm: None })
 }
 
 #[cfg(feature = "dev")]
@@ -171,7 +222,7 @@ fn open_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystore,
     let options = hsm_soft::SoftOptions::default();
     let store = hsm_soft::SoftKeyStore::open(path, &passphrase, &options, Arc::new(OsEntropy));
     tracing::warn!("the keystore is the DEVELOPMENT software keystore: never for real data");
-    Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None })
+    Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None, tpm: None })
 }
 
 #[cfg(feature = "dev")]
@@ -179,7 +230,7 @@ fn create_development(path: &Path, passphrase_file: &Path) -> Result<OpenKeystor
     let passphrase = hsm_soft::Passphrase::from_file(passphrase_file).map_err(failed)?;
     let options = hsm_soft::SoftOptions::default();
     let store = hsm_soft::SoftKeyStore::create(path, &passphrase, &options, Arc::new(OsEntropy));
-    Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None })
+    Ok(OpenKeystore { store: Arc::new(store.map_err(failed)?), entropy: None, pin: None, tpm: None })
 }
 
 #[cfg(not(feature = "dev"))]

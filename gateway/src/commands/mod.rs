@@ -1,5 +1,6 @@
 //! One file per subcommand of the command line.
 
+pub mod attest;
 pub mod board;
 pub mod call;
 pub mod check_config;

@@ -2,6 +2,7 @@
 //!
 //! Every section function returns `None` only after it has noted at least one problem; [`check`] relies on it.
 
+mod attestation;
 mod keystore;
 mod value;
 
@@ -13,8 +14,13 @@ use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
 use std::{collections::BTreeSet, path::Path};
 use value::Notes;
 
-/// `written`: the file alone, which says what sections are there; `layered`: with defaults.
-pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config, Vec<Problem>> {
+/// `written`: the file alone, which says what sections are there; `layered`: with defaults; `digest`: of its text.
+pub(super) fn check(
+    written: &Raw,
+    layered: &Raw,
+    base: &Path,
+    digest: Digest,
+) -> Result<Config, Vec<Problem>> {
     let mut n = Notes::new(base);
     let node = node(&mut n, layered.node.clone().unwrap_or_default());
     let roles: &[Role] = node.as_ref().map_or(&[], |node| &node.roles);
@@ -37,6 +43,7 @@ pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config,
         .then(|| source(&mut n, layered.source.clone().unwrap_or_default()));
     let supervisor = section(&mut n, "supervisor", written.supervisor.is_some(), Role::Supervisor, roles)
         .then(|| supervisor(&mut n, layered.supervisor.clone().unwrap_or_default()));
+    let attestation = attestation::attestation(&mut n, layered.attestation.clone().unwrap_or_default());
     let telemetry = telemetry(&mut n, layered.telemetry.clone().unwrap_or_default());
 
     let (problems, weakened) = n.finish();
@@ -63,7 +70,9 @@ pub(super) fn check(written: &Raw, layered: &Raw, base: &Path) -> Result<Config,
                 None => None,
                 Some(checked) => Some(checked?),
             },
+            attestation: attestation?,
             telemetry: telemetry?,
+            digest,
             weakened,
         })
     })();
@@ -405,7 +414,12 @@ fn source(n: &mut Notes, raw: RawSource) -> Option<Source> {
 }
 
 fn supervisor(n: &mut Notes, raw: RawSupervisor) -> Option<Supervisor> {
-    Some(Supervisor { database: n.path("supervisor.database", raw.database)? })
+    let database = n.path("supervisor.database", raw.database);
+    let attestation = match raw.attestation {
+        None => Some(None),
+        Some(raw) => attestation::verifier(n, raw).map(Some),
+    };
+    Some(Supervisor { database: database?, attestation: attestation? })
 }
 
 fn telemetry(n: &mut Notes, raw: RawTelemetry) -> Option<Telemetry> {

@@ -12,6 +12,8 @@ pub struct Keystore {
     pub node_key: String,
     /// name of the ledger account's key
     pub account_key: String,
+    /// name of the attestation key, where the backend attests
+    pub attestation_key: String,
 }
 
 /// Where the keys are. Adding a kind? Here, `raw.rs`, `check/keystore.rs`, `assemble/keystore.rs`, the example.

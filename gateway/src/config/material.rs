@@ -3,6 +3,7 @@
 //! Read once at start, all problems at once. Keys are not here: only a keystore hands those out.
 
 use super::{Config, Problem};
+use crate::supervisor::attest::references::References;
 use gw_proto::genesis::Genesis;
 use gw_sm::{cert, tls::Trust};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -30,6 +31,8 @@ pub struct Material {
     pub ledger_roots: Vec<CertificateDer<'static>>,
     /// the node CA certificate first, then intermediates
     pub node_ca_chain: Vec<CertificateDer<'static>>,
+    /// what gateways should measure; with [supervisor.attestation]
+    pub references: Option<References>,
 }
 
 impl Material {
@@ -48,6 +51,9 @@ impl Material {
         let ledger_roots =
             config.ledger.roots.as_ref().map_or_else(Vec::new, |f| certificates(p, "ledger.roots", f));
         let node_ca_chain = certificates(p, "identity.node_ca_chain", &config.identity.node_ca_chain);
+        let verifier = config.supervisor.as_ref().and_then(|s| s.attestation.as_ref());
+        let references = verifier
+            .and_then(|v| References::load(&v.manifests, &v.makers).map_err(|found| p.extend(found)).ok());
         // the TLS certificate comes before it in what peers are sent
         if node_ca_chain.len() >= cert::MAX_CHAIN {
             let what = format!("{} certificates", node_ca_chain.len());
@@ -56,7 +62,7 @@ impl Material {
         }
         match genesis {
             Some(genesis) if problems.is_empty() => {
-                Ok(Self { genesis, man, bank, admin, ledger_roots, node_ca_chain })
+                Ok(Self { genesis, man, bank, admin, ledger_roots, node_ca_chain, references })
             }
             _ => Err(problems),
         }

@@ -6,6 +6,7 @@
 //!
 //! [`load`] decides from the text alone. What the named files hold is read by [`Material::load`].
 
+pub mod attestation;
 mod check;
 pub mod keystore;
 mod material;
@@ -13,11 +14,12 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+pub use attestation::{Attestation, Verifier};
 pub use gw_sm::tls::Profile as TlsProfile;
 pub use keystore::{Backend, Keystore};
 pub use material::Material;
 
-use gw_proto::{Digest, InstitutionId, NodeId, Region, Role};
+use gw_proto::{Digest, InstitutionId, NodeId, Region, Role, sm3};
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
@@ -132,8 +134,12 @@ pub struct Config {
     pub source: Option<Source>,
     /// with role supervisor
     pub supervisor: Option<Supervisor>,
+    /// how it attests
+    pub attestation: Attestation,
     /// logs
     pub telemetry: Telemetry,
+    /// SM3 of the file's text: what evidence says of the configuration
+    pub digest: Digest,
     /// settings weaker than the default: to be said loudly at start and in the audit
     pub weakened: Vec<String>,
 }
@@ -387,8 +393,10 @@ pub struct Source {
 /// `[supervisor]`
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    /// the SQLite file of deliveries
+    /// the SQLite file of deliveries, enrolments, verdicts
     pub database: PathBuf,
+    /// how it judges evidence; none: it does not
+    pub attestation: Option<Verifier>,
 }
 
 /// How logs look.
@@ -423,7 +431,7 @@ pub fn parse(text: &str, name: &str, base: &Path) -> Result<Config, ConfigError>
     let written: raw::Raw = toml::from_str(text).map_err(|e| syntax(text, name, &e))?;
     let layered =
         layer(text).map_err(|e| ConfigError::Layer { path: name.to_owned(), what: e.to_string() })?;
-    check::check(&written, &layered, base)
+    check::check(&written, &layered, base, sm3(text.as_bytes()))
         .map_err(|problems| ConfigError::Invalid { path: name.to_owned(), problems })
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Raw {
     pub(super) query: Option<RawQuery>,
     pub(super) source: Option<RawSource>,
     pub(super) supervisor: Option<RawSupervisor>,
+    pub(super) attestation: Option<RawAttestation>,
     pub(super) telemetry: Option<RawTelemetry>,
 }
 
@@ -49,6 +50,7 @@ pub(super) struct RawKeystore {
     pub(super) passphrase_file: Option<String>,
     pub(super) node_key: Option<String>,
     pub(super) account_key: Option<String>,
+    pub(super) attestation_key: Option<String>,
     pub(super) tpm2: Option<RawTpm2>,
     pub(super) pkcs11: Option<RawPkcs11>,
     pub(super) sdf: Option<RawSdf>,
@@ -210,6 +212,25 @@ pub(super) struct RawSource {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSupervisor {
     pub(super) database: Option<String>,
+    pub(super) attestation: Option<RawVerifier>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVerifier {
+    pub(super) manifests: Option<String>,
+    pub(super) makers: Option<String>,
+    pub(super) pcrs: Option<Vec<u64>>,
+    pub(super) floor: Option<u64>,
+    pub(super) silence_s: Option<u64>,
+    pub(super) uncertified_node_key: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAttestation {
+    pub(super) interval_s: Option<u64>,
+    pub(super) event_log: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -14,7 +14,7 @@ pub struct OperatorLine {
     pub roles: &'static [&'static str],
 }
 
-/// One gateway's TOML. Paths are relative to the file.
+/// One gateway's TOML. Paths are relative to the file. `judges`: a supervisor judges evidence.
 pub fn gateway(
     member: &Member,
     ports: Ports,
@@ -22,6 +22,7 @@ pub fn gateway(
     keystore: &str,
     ledger_url: &str,
     operators: &[OperatorLine],
+    judges: bool,
 ) -> String {
     let mut t =
         String::from("# Made by `xinguan dev consortium`: a development consortium, never for real data.\n");
@@ -72,6 +73,9 @@ pub fn gateway(
     }
     if is(Role::Supervisor) {
         t.push_str("\n[supervisor]\ndatabase = \"supervisor.sqlite\"\n");
+        if judges {
+            t.push_str(&super::reference::section());
+        }
     }
     t.push_str("\n[telemetry]\nlevel = \"info\"\nformat = \"json\"\n");
     t

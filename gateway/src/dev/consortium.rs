@@ -4,6 +4,7 @@ use super::{
     configs::{self, OperatorLine},
     keystore::{self, HsmKind},
     pki::{Authority, Maker, fresh_key, write_certs, write_identity, write_private},
+    reference,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -170,6 +171,9 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
         nodes.push((member, ports, key));
     }
     write_enterprises(out, args, &maker, &enterprises)?;
+    if args.hsm != HsmKind::Soft {
+        reference::make(&out.join("attestation"), SystemClock.now())?;
+    }
     let records = bootstrap_records(&nodes, &enterprises)?;
     let batch = sign_bootstrap(&genesis, records, &governance)?;
     write_private(&out.join("ledger/bootstrap.json"), &batch.to_bytes()?)?;
@@ -257,7 +261,15 @@ fn write_gateway(
     write_certs(&clients.join("gateway-root.pem"), &[&man.certificate])?;
 
     let ledger = format!("https://127.0.0.1:{}", args.base_port);
-    let toml = configs::gateway(member, ports, &args.profile, &keystore, &ledger, &operators);
+    let toml = configs::gateway(
+        member,
+        ports,
+        &args.profile,
+        &keystore,
+        &ledger,
+        &operators,
+        args.hsm != HsmKind::Soft,
+    );
     write_private(&folder.join("xinguan.toml"), toml.as_bytes())?;
     if member.roles.contains(&Role::Source) {
         write_private(&folder.join("mapping.toml"), generate::EXAMPLE_MAPPING.as_bytes())?;

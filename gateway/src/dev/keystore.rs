@@ -37,10 +37,14 @@ pub(super) fn make(
         (HsmKind::Swtpm, Some(socket)) => tpm(folder, TpmDevice::SwtpmUnix(reachable(socket)?)),
         (HsmKind::SpiSim, Some(socket)) => tpm(folder, TpmDevice::SpiSim(reachable(socket)?)),
     };
-    let config = Keystore { backend, node_key: "node".to_owned(), account_key: "account".to_owned() };
+    let [node_key, account_key, attestation_key] = ["node", "account", "attestation"].map(str::to_owned);
+    let config = Keystore { backend, node_key, account_key, attestation_key };
     let opened = keystore::init(&config, None)?;
     let node = opened.store.create_key(&config.node_key, KeyPurpose::Node, scheme)?;
     opened.store.create_key(&config.account_key, KeyPurpose::Account, Scheme::Sm2Sm3)?;
+    if opened.attests() {
+        opened.store.create_key(&config.attestation_key, KeyPurpose::Attestation, scheme)?;
+    }
     Ok((*node.public_key(), section(&config.backend, opened.pin)))
 }
 

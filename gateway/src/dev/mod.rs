@@ -9,4 +9,5 @@ pub mod consortium;
 pub mod keystore;
 pub mod ledger;
 pub mod pki;
+pub mod reference;
 pub mod statement;

@@ -2,8 +2,9 @@
 //!
 //! Both sides of a use deliver its openings; one honest side suffices. [`intake`] believes a delivery only
 //! as far as it matches the chain, [`look`] follows a firm's looks to their authorizations, and
-//! [`reconcile`] names what one side lacks.
+//! [`reconcile`] names what one side lacks. [`attest`] judges what the gateways say of themselves.
 
+pub mod attest;
 pub mod intake;
 pub mod look;
 pub mod reconcile;

@@ -1,4 +1,4 @@
-//! The supervisor's openings in SQLite: deliveries, and its own look-ups.
+//! The supervisor's openings in SQLite: deliveries, and its own look-ups. Verdicts: `attest/history.rs`.
 //!
 //! The one place besides an institution's own documents where a company code stands next to a report id;
 //! erasure after retention deletes rows here. PostgreSQL comes with a later issue behind the same functions.
@@ -77,9 +77,10 @@ impl SupervisorStore {
              create table if not exists lookup (
                at integer not null, who text not null, subject text not null, reason text not null) strict;",
         )?;
+        db.execute_batch(super::attest::history::TABLES)?;
         Ok(Self { db: Mutex::new(db) })
     }
-    fn db(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn db(&self) -> MutexGuard<'_, Connection> {
         self.db.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
     /// Keeps a delivery; the same again is a no-op, another one for the same use is a contradiction.

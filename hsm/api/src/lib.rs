@@ -64,7 +64,10 @@ pub enum Blame {
 #[derive(Debug, thiserror::Error)]
 pub enum HsmError {
     /// No key of that name.
-    #[error("no key named `{name}` in {store}; make it with `xinguan hsm init` or `xinguan dev pki`")]
+    #[error(
+        "no key named `{name}` in {store}; `xinguan hsm keys` lists what is there. `xinguan hsm init` makes the keys of \
+         a new keystore; an SDF device's keys are made with its maker's tool"
+    )]
     NoSuchKey {
         /// the name
         name: String,

@@ -110,18 +110,7 @@ impl Token {
             return Err(self.pin(trouble));
         }
         let trusted = self.login_after_wrong_pin || self.pin_was_right.load(Ordering::Relaxed);
-        let trouble = if info.user_pin_locked() {
-            PinTrouble::Locked
-        } else if info.user_pin_final_try() {
-            PinTrouble::LastTry
-        } else if !info.user_pin_initialized() {
-            PinTrouble::NotSet
-        } else if info.user_pin_count_low() && !trusted {
-            PinTrouble::WrongBefore
-        } else {
-            return Ok(());
-        };
-        Err(self.pin(trouble))
+        PinFlags::of(info).trouble(trusted).map_or(Ok(()), |trouble| Err(self.pin(trouble)))
     }
 
     fn log_in(&self, session: &Session) -> Result<(), Pkcs11Error> {
@@ -185,5 +174,60 @@ impl Connect for Token {
 
     fn busy(&self) -> Pkcs11Error {
         Pkcs11Error::Busy { token: self.name.clone() }
+    }
+}
+
+/// What a token says of its user PIN (PKCS#11 2.40, CK_TOKEN_INFO, table 5).
+#[derive(Debug, Clone, Copy, Default)]
+struct PinFlags {
+    initialized: bool,
+    count_low: bool,
+    final_try: bool,
+    locked: bool,
+}
+
+impl PinFlags {
+    fn of(info: &TokenInfo) -> Self {
+        Self {
+            initialized: info.user_pin_initialized(),
+            count_low: info.user_pin_count_low(),
+            final_try: info.user_pin_final_try(),
+            locked: info.user_pin_locked(),
+        }
+    }
+
+    /// Why the PIN must not be tried. `trusted`: it was right before, or the operator says that it is now.
+    fn trouble(self, trusted: bool) -> Option<PinTrouble> {
+        if self.locked {
+            Some(PinTrouble::Locked)
+        } else if self.final_try {
+            Some(PinTrouble::LastTry)
+        } else if !self.initialized {
+            Some(PinTrouble::NotSet)
+        } else if self.count_low && !trusted {
+            Some(PinTrouble::WrongBefore)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SoftHSM never sets the last two flags: here is all that a token can say.
+    #[test]
+    fn the_last_try_is_never_ours() {
+        for bits in 0..32u8 {
+            let bit = |n: u8| bits >> n & 1 == 1;
+            let (trusted, low, last, locked, set) = (bit(0), bit(1), bit(2), bit(3), bit(4));
+            let flags = PinFlags { initialized: set, count_low: low, final_try: last, locked };
+            let found = flags.trouble(trusted);
+            let may_try = set && !locked && !last && (trusted || !low);
+            assert_eq!(found.is_none(), may_try, "{flags:?}");
+            assert_eq!(matches!(found, Some(PinTrouble::Locked)), locked, "{flags:?}");
+            assert_eq!(matches!(found, Some(PinTrouble::LastTry)), last && !locked, "{flags:?}");
+        }
     }
 }

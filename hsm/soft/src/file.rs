@@ -11,15 +11,9 @@ use crate::{
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::{AeadInPlace as _, KeyInit as _, XChaCha20Poly1305, XNonce};
 use gw_proto::{B64, Hex};
-use hsm_api::Entropy;
+use hsm_api::{Entropy, backend::file};
 use serde::{Deserialize, Serialize};
-use std::{
-    ffi::OsString,
-    fs::{File, OpenOptions, TryLockError},
-    io::{ErrorKind, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io::Read as _, path::Path, time::Duration};
 use zeroize::Zeroizing;
 
 const FORMAT: &str = "xinguan development software keystore";
@@ -167,8 +161,7 @@ fn read(path: &Path) -> Result<Document, SoftError> {
     Ok(document)
 }
 
-/// Seals the content (its buffer is used up) and puts it in the file's place: new file, fsync, rename, fsync
-/// of the folder. A crash leaves the old file or the new one.
+/// Seals the content (its buffer is used up) and puts it in the file's place.
 pub(crate) fn replace(
     path: &Path,
     key: &FileKey,
@@ -193,39 +186,17 @@ pub(crate) fn replace(
     let document = Document { head, sealed: B64(plain.to_vec()) };
     let text = serde_json::to_vec_pretty(&document)
         .map_err(|e| SoftError::Format { path: path.to_owned(), what: e.to_string() })?;
-    put(path, &text).map_err(|source| SoftError::Io { operation: "write", path: path.to_owned(), source })?;
+    file::replace(path, &text).map_err(|source| SoftError::Io {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(nonce)
-}
-
-fn put(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let new = beside(path, ".new");
-    // left by a crash; the lock says that nobody is writing it
-    match std::fs::remove_file(&new) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 /// Keeps other processes from writing until it is dropped.
 pub(crate) fn lock(path: &Path) -> Result<File, SoftError> {
-    let lock = beside(path, ".lock");
-    let io = |source| SoftError::Io { operation: "lock", path: lock.clone(), source };
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&lock).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SoftError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    let io = |source| SoftError::Io { operation: "lock", path: file::lock_of(path), source };
+    let locked = || SoftError::Locked { path: path.to_owned() };
+    file::lock(path, Duration::ZERO).map_err(io)?.ok_or_else(locked)
 }

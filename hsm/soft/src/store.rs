@@ -7,7 +7,11 @@ use crate::{
 };
 use gw_proto::{PublicKey, Scheme, Signature};
 use gw_sm::KeyPair;
-use hsm_api::{Entropy, HsmError, KeyPurpose, KeyStore, Signer, StoreInfo, selftest};
+use hsm_api::{
+    Entropy, HsmError, KeyPurpose, KeyStore, Signer, StoreInfo,
+    backend::{clip, is_name},
+    selftest,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -19,7 +23,6 @@ use zeroize::Zeroizing;
 pub const NAME: &str = "development software keystore";
 /// The most keys in a file.
 pub const MAX_KEYS: usize = 256;
-const MAX_NAME: usize = 64;
 
 /// How a keystore is made and used.
 #[derive(Debug, Clone)]
@@ -201,16 +204,6 @@ impl Signer for SoftSigner {
         let failed = |e| HsmError::Device(format!("key `{}` cannot sign: {e}", self.name));
         self.pair.sign_digest(digest).map_err(failed)
     }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-/// A name that was asked for goes into messages: bounded.
-fn clip(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
 }
 
 fn unreadable(path: &Path) -> SoftError {

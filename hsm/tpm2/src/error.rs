@@ -192,6 +192,12 @@ pub enum TpmError {
         /// what differs
         what: &'static str,
     },
+    /// There is a keystore already.
+    #[error("`{path}` exists already: the keystore was made before; `xinguan hsm keys` lists what is in it")]
+    Exists {
+        /// the index file
+        path: PathBuf,
+    },
     /// The index file cannot be read or written.
     #[error(
         "cannot {operation} `{path}`; check that it exists and belongs to this user, and that the disk is not full"

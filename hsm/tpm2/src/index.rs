@@ -4,19 +4,14 @@
 //! own public area carries name, purpose and scheme (see [`crate::template::label`]), and the chip checks the
 //! public area. What a writer of the file can do is to take keys away, or to bring old ones back.
 
-use crate::{chip, commands::keys::Blob, error::TpmError, template};
+use crate::{commands::keys::Blob, error::TpmError, template};
 use gw_proto::{B64, PublicKey, Scheme};
-use hsm_api::KeyPurpose;
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fs::{File, OpenOptions, TryLockError},
-    io::{ErrorKind, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
+use hsm_api::{
+    KeyPurpose,
+    backend::{clip, file, is_name},
 };
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path, time::Duration};
 
 const FORMAT: &str = "xinguan index of tpm keys";
 const VERSION: u32 = 1;
@@ -109,8 +104,7 @@ fn check(path: &Path, entry: Entry) -> Result<(String, Held), TpmError> {
     Ok((entry.name, Held { purpose, public, blob }))
 }
 
-/// Puts an index in the file's place: new file, fsync, rename, fsync of the folder. A crash leaves the old
-/// file or the new one.
+/// Puts an index in the file's place.
 pub(crate) fn replace(path: &Path, index: &Index) -> Result<(), TpmError> {
     let keys = index.keys.iter().map(|(name, held)| Entry {
         name: name.clone(),
@@ -127,22 +121,11 @@ pub(crate) fn replace(path: &Path, index: &Index) -> Result<(), TpmError> {
     };
     let text = serde_json::to_vec_pretty(&document)
         .map_err(|e| TpmError::Format { path: path.to_owned(), what: e.to_string() })?;
-    put(path, &text).map_err(|source| TpmError::Io { operation: "write", path: path.to_owned(), source })
-}
-
-fn put(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let new = beside(path, ".new");
-    // left by a crash; the lock says that nobody is writing it
-    match std::fs::remove_file(&new) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    file::replace(path, &text).map_err(|source| TpmError::Io {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// How long another writer is waited for: he writes one small file.
@@ -150,36 +133,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Keeps other processes from writing until it is dropped.
 pub(crate) fn lock(path: &Path) -> Result<File, TpmError> {
-    let lock = beside(path, ".lock");
-    let io = |source| TpmError::Io { operation: "lock", path: lock.clone(), source };
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&lock).map_err(io)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                chip::pause(Duration::from_millis(5));
-            }
-            Err(TryLockError::WouldBlock) => return Err(TpmError::Locked { path: path.to_owned() }),
-        }
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-const MAX_NAME: usize = 64;
-
-pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-/// A name that was asked for goes into messages: bounded.
-pub(crate) fn clip(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
+    let io = |source| TpmError::Io { operation: "lock", path: file::lock_of(path), source };
+    let locked = || TpmError::Locked { path: path.to_owned() };
+    file::lock(path, LOCK_PATIENCE).map_err(io)?.ok_or_else(locked)
 }

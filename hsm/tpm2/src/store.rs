@@ -11,7 +11,7 @@ use crate::{
     device::{Device, DeviceOptions, Open},
     entropy::TpmEntropy,
     error::TpmError,
-    index::{self, Held, Index, MAX_KEYS, clip},
+    index::{self, Held, Index, MAX_KEYS},
     sealer::TpmSealer,
     secret::Secret,
     template,
@@ -21,6 +21,7 @@ use gw_proto::{PublicKey, Scheme, Signature};
 use hsm_api::{
     Entropy, HsmError, KeyPurpose, KeyStore, OsEntropy, Signer, StoreInfo,
     attest::Attestor,
+    backend::{clip, is_name},
     seal::Sealer,
     selftest::{self, SelfTestError, Vectors},
 };
@@ -90,14 +91,13 @@ pub(crate) struct Shared {
 }
 
 impl Tpm2KeyStore {
-    /// Makes the storage key and the counter in the chip, and an empty index. Done again after a power loss it
+    /// Makes the storage key and the counter in the chip, and an empty index, if there is none. Done again after a power loss it
     /// finds what is there. The pin belongs in the sealed configuration: this is the one time that whatever
     /// answers on the bus is believed.
     pub fn init(options: Options) -> Result<Self, TpmError> {
         let _lock = index::lock(&options.index)?;
         if options.index.symlink_metadata().is_ok() {
-            let source = std::io::ErrorKind::AlreadyExists.into();
-            return Err(TpmError::Io { operation: "create", path: options.index, source });
+            return Err(TpmError::Exists { path: options.index });
         }
         let pin = options.pinned.clone();
         let store = Self::with(options, pin);
@@ -225,6 +225,11 @@ impl Tpm2KeyStore {
         Ok(Arc::new(TpmAttestor::new(self.0.clone(), &held, auth)?))
     }
 
+    /// TPMT_PUBLIC of a key: what a verifier of its certificate is shown.
+    pub fn public_area(&self, name: &str) -> Result<Vec<u8>, HsmError> {
+        self.0.find_any(name).map(|(held, _)| held.blob.public)
+    }
+
     /// Adds to a PCR of the bank in use.
     pub fn extend_pcr(&self, pcr: u8, digest: &[u8; 32]) -> Result<(), TpmError> {
         self.0.device.with(|open| storage::pcr_extend(&mut open.chip, open.info.bank, pcr, digest))
@@ -346,7 +351,7 @@ impl KeyStore for Tpm2KeyStore {
         purpose: KeyPurpose,
         scheme: Scheme,
     ) -> Result<Arc<dyn Signer>, HsmError> {
-        if !index::is_name(name) {
+        if !is_name(name) {
             return Err(HsmError::BadName);
         }
         let info = self.chip_info()?;

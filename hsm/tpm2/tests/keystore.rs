@@ -223,7 +223,7 @@ fn names_and_places_are_checked_before_the_chip_is_asked() {
     // init never replaces an index
     store.disconnect().unwrap();
     let e = Tpm2KeyStore::init(chip.options()).unwrap_err();
-    assert!(matches!(e, TpmError::Io { operation: "create", .. }), "{e}");
+    assert!(matches!(e, TpmError::Exists { .. }), "{e}");
     let lock = std::fs::File::open(chip.path("keys.json.lock")).unwrap();
     lock.lock().unwrap();
     let e = store.create_key("one", KeyPurpose::Node, Scheme::Sm2Sm3).err().unwrap();
@@ -267,4 +267,22 @@ fn a_full_queue_is_busy() {
     });
     release.send(()).unwrap();
     store.read_pcrs(&[0]).unwrap();
+}
+
+/// The simulator's other kind of socket: keys survive a power loss, and there is only one beginning.
+#[test]
+fn over_tcp_too() {
+    let chip = Simulator::stopped();
+    let options = chip.options_over(Arc::new(chip.power_on_tcp()));
+    let store = Tpm2KeyStore::init(options.clone()).unwrap();
+    let key = store.create_key("node", KeyPurpose::Node, Scheme::Sm2Sm3).unwrap();
+    gw_sm::verify(key.public_key(), b"one", &sign_message(&*key, b"one").unwrap()).unwrap();
+    let again = Tpm2KeyStore::init(options).unwrap_err();
+    assert!(matches!(again, TpmError::Exists { .. }), "{again}");
+    chip.power_off();
+    let lost = sign_message(&*key, b"two").unwrap_err();
+    assert!(matches!(lost, HsmError::Lost(_)), "{lost}");
+    let options = chip.options_over(Arc::new(chip.power_on_tcp()));
+    let key = Tpm2KeyStore::open(options).unwrap().load_key("node", KeyPurpose::Node).unwrap();
+    gw_sm::verify(key.public_key(), b"two", &sign_message(&*key, b"two").unwrap()).unwrap();
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Dice, Simulator};
+use embedded_hal::delay::DelayNs;
 use gw_proto::Scheme;
 use hsm_api::{HsmError, KeyPurpose, KeyStore as _, sign_message};
 use hsm_conformance::Target;
@@ -13,7 +14,13 @@ use hsm_tpm2::{
     Options, Tpm2KeyStore, TpmError,
     transport::{Connect, tis::TisChip},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 const BOTH: [Scheme; 2] = [Scheme::Sm2Sm3, Scheme::EcdsaP256Sha256];
 
@@ -132,4 +139,60 @@ fn faults_on_the_bus_are_named_and_pass() {
     }
     println!("{failures} of 200 schedules failed, each named");
     assert!(failures > 30, "the faults did not reach the chip");
+}
+
+/// Cancels what the keystore does when the driver has waited so many times.
+struct Impatient<D> {
+    delay: D,
+    patience: Arc<Patience>,
+}
+
+#[derive(Default)]
+struct Patience {
+    waits_left: AtomicU32,
+    store: OnceLock<Tpm2KeyStore>,
+}
+
+impl<D: DelayNs> DelayNs for Impatient<D> {
+    fn delay_ns(&mut self, ns: u32) {
+        self.delay.delay_ns(ns);
+        let left = &self.patience.waits_left;
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) == Ok(1) {
+            self.patience.store.get().unwrap().cancel().unwrap();
+        }
+    }
+}
+
+/// Whenever somebody loses patience: a right signature or `Cancelled`, and the next one works.
+#[test]
+fn a_cancelled_signature_ends_by_name() {
+    let chip = Simulator::start();
+    let (commands, control) = (Endpoint::Unix(chip.path("tpm")), Endpoint::Unix(chip.path("tpm.ctrl")));
+    // slow enough to be looked at many times
+    let device = Swtpm::connect(&commands, Some(control), 100_000).unwrap();
+    let model = Model::new(ModelConfig::default(), device);
+    let patience = Arc::new(Patience::default());
+    let delay = Impatient { delay: model.delay(), patience: Arc::clone(&patience) };
+    let bus = SpiRegisters::new(model.spi(), model.cs(), 10_000_000);
+    let way = Arc::new(TisChip::new(Tis::new(bus, delay, Config::default()), "spi model"));
+    let store = Tpm2KeyStore::init(chip.options_over(way)).unwrap();
+    let key = store.create_key("node", KeyPurpose::Node, Scheme::Sm2Sm3).unwrap();
+    patience.store.set(store).unwrap();
+    let (mut cancelled, mut signed) = (0, 0);
+    for waits in 1..80u32 {
+        patience.waits_left.store(waits, Ordering::SeqCst);
+        match sign_message(&*key, b"cancelled?") {
+            Ok(signature) => {
+                signed += 1;
+                gw_sm::verify(key.public_key(), b"cancelled?", &signature).unwrap();
+            }
+            Err(HsmError::Cancelled) => cancelled += 1,
+            Err(e) => panic!("after {waits} waits: {e}"),
+        }
+        patience.waits_left.store(0, Ordering::SeqCst);
+        let signature = sign_message(&*key, b"the next").unwrap();
+        gw_sm::verify(key.public_key(), b"the next", &signature).unwrap();
+    }
+    println!("{cancelled} cancelled, {signed} signed all the same");
+    assert!(cancelled > 10, "cancelling never reached the chip");
 }

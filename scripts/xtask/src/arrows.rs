@@ -16,7 +16,6 @@ const LEVELS: &[(&str, u8)] = &[
     ("gw-ledger", 3),
     ("gw-source", 3),
     ("gw-broker", 3),
-    ("image-update", 3), // bundles, slots: the engine of `xinguan update`
     ("hsm-conformance", 3), // the suite that backends pass
     ("hsm-tis", 0),         // registers of a TPM over embedded-hal: depends on none of ours
     ("hsm-tis-model", 1),   // the other side of those registers
@@ -31,7 +30,9 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-sdf", 4),
     ("hsm-soft", 4),
     ("xinguan", 5),
-    ("xtask", 9), // depends on none of ours
+    ("image-checks", 9), // runs in the image, depends on none of ours
+    ("image-update", 9), // a program: who depended on it would have its second crypto library
+    ("xtask", 9),        // depends on none of ours
     ("blackbox", 9),
 ];
 
@@ -184,6 +185,7 @@ mod tests {
             ("blackbox", "gw-ledger", Some("dev"), false),
             ("blackbox", "xinguan", Some("dev"), false),
             ("xtask", "gw-proto", None, false),
+            ("xinguan", "image-update", None, false),
             ("gw-policy", "tokio", None, false),
             ("gw-sm", "xinguan", Some("build"), false),
         ] {

@@ -2,8 +2,10 @@
 
 use super::{
     caller::{self, Ask, Caller, Outcome, Reply},
+    cases,
     ports::Ports,
     process::{self, Process},
+    tpm::Tpms,
     wait,
 };
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -89,17 +91,26 @@ pub struct Consortium {
 impl Consortium {
     /// Makes one; nothing runs yet. Limits are wide, so that only tests of limits meet them.
     pub fn make(profile: Profile) -> Result<Self> {
+        Self::make_with(profile, &[])
+    }
+
+    /// The same with each gateway's keys in a TPM; the supervisor judges their evidence.
+    pub fn make_on(profile: Profile, tpms: &Tpms) -> Result<Self> {
+        Self::make_with(profile, &["--hsm", "swtpm", "--tpm-dir", &tpms.folder().to_string_lossy()])
+    }
+
+    fn make_with(profile: Profile, more: &[&str]) -> Result<Self> {
         let (ports, mut folder) = (Ports::take()?, TempDir::with_prefix("xinguan-blackbox-")?);
         // to look at what a failed test leaves
         if std::env::var_os("XINGUAN_KEEP").is_some() {
             folder.disable_cleanup(true);
-            println!("kept: {}", folder.path().display());
+            cases::say(&format!("kept: {}", folder.path().display()));
         }
         let this = Self { profile, ports, folder, processes: RefCell::default() };
         std::fs::create_dir(this.path("logs"))?;
         let (out, base) = (this.path("consortium"), this.ports.base().to_string());
         let out = out.to_string_lossy();
-        process::run_well(&[
+        let arguments = [
             "dev",
             "consortium",
             "--out",
@@ -110,7 +121,8 @@ impl Consortium {
             &base,
             "--enterprises",
             "20",
-        ])?;
+        ];
+        process::run_well(&[&arguments[..], more].concat())?;
         for gateway in GATEWAYS {
             this.configure(gateway, wide_limits)?;
         }

@@ -10,5 +10,6 @@ pub mod inside;
 pub mod ports;
 pub mod process;
 pub mod thief;
+pub mod tpm;
 pub mod wait;
 pub mod wire;

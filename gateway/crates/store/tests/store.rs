@@ -7,10 +7,25 @@
 )]
 
 use gw_store::{MAX_KEY_BYTES, MAX_VALUE_BYTES, MemStore, SledStore, Store, StoreError, Write};
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
+/// Opens it, perhaps again: sled gives a dropped store's lock back when its own threads have ended.
 fn open(path: &Path) -> SledStore {
-    SledStore::open(path, 1 << 20).unwrap()
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (_keep, nothing) = mpsc::channel::<()>();
+    loop {
+        match SledStore::open(path, 1 << 20) {
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => {
+                let _over = nothing.recv_timeout(Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Runs a check on each kind of store.

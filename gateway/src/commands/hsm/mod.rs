@@ -156,9 +156,12 @@ fn init(config: &Config, scheme: &str, path: &Path, out: &mut dyn Write) -> Resu
     let opened = keystore::init(&config.keystore, chip(config)?)?;
     let k = &config.keystore;
     // an account on an SM chain is SM2, whatever the node signs with
-    for (name, purpose, scheme) in
-        [(&k.node_key, KeyPurpose::Node, scheme), (&k.account_key, KeyPurpose::Account, Scheme::Sm2Sm3)]
-    {
+    let mut wanted =
+        vec![(&k.node_key, KeyPurpose::Node, scheme), (&k.account_key, KeyPurpose::Account, Scheme::Sm2Sm3)];
+    if opened.attests() {
+        wanted.push((&k.attestation_key, KeyPurpose::Attestation, scheme));
+    }
+    for (name, purpose, scheme) in wanted {
         let key = keys::make(&*opened.store, name, purpose, scheme)?;
         writeln!(out, "made   {}", keys::line(name, purpose, key.public_key()))?;
     }

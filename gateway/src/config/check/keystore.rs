@@ -28,13 +28,26 @@ pub(super) fn keystore(n: &mut Notes, raw: RawKeystore) -> Option<Keystore> {
             "use a key of its own: the account pays and carries no authority",
         );
     }
+    let attestation_key = n.text("keystore.attestation_key", raw.attestation_key.clone(), 64);
+    if attestation_key.is_some() && [&node_key, &account_key].contains(&&attestation_key) {
+        n.problem(
+            "keystore.attestation_key",
+            "the same key as another",
+            "use a key of its own: it signs only what the chip says of itself",
+        );
+    }
     let backend = match kind? {
         Kind::Development => development(n, raw),
         Kind::Tpm2 => tpm2(n, raw.path, raw.tpm2.unwrap_or_default()).map(Backend::Tpm2),
         Kind::Pkcs11 => pkcs11(n, raw.pkcs11.unwrap_or_default()).map(Backend::Pkcs11),
         Kind::Sdf => sdf(n, raw.sdf.unwrap_or_default()).map(Backend::Sdf),
     };
-    Some(Keystore { backend: backend?, node_key: node_key?, account_key: account_key? })
+    Some(Keystore {
+        backend: backend?,
+        node_key: node_key?,
+        account_key: account_key?,
+        attestation_key: attestation_key?,
+    })
 }
 
 /// A section of another kind is a mistake: its writer believes that it counts.

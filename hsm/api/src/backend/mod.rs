@@ -1,7 +1,8 @@
-//! What backends share: names, files with one secret, pools of sessions.
+//! What backends share: names, files, pools of sessions.
 //!
-//! Nothing here knows a device. Users of keystores need none of it.
+//! Nothing here knows a device. Users of keystores need none of it, unless they keep a file beside a chip.
 
+pub mod file;
 mod pool;
 mod secret;
 

@@ -16,6 +16,7 @@ use hsm_tpm2::{
     },
 };
 use std::{
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -54,21 +55,35 @@ impl Simulator {
         for old in [&socket, &control] {
             drop(std::fs::remove_file(old));
         }
+        let unix = |p: &std::path::Path| format!("type=unixio,path={}", p.display());
+        self.spawn(&unix(&socket), &unix(&control));
+        until(|| listens(&socket) && listens(&control), "swtpm listens");
+    }
+
+    /// The same over TCP.
+    pub fn power_on_tcp(&self) -> Swtpm {
+        let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let (one, two) = (free(), free());
+        let (server, control) = (one.local_addr().unwrap(), two.local_addr().unwrap());
+        drop((one, two));
+        let tcp = |a: SocketAddr| format!("type=tcp,port={},bindaddr={}", a.port(), a.ip());
+        self.spawn(&tcp(server), &tcp(control));
+        until(|| listens_tcp(server) && listens_tcp(control), "swtpm listens");
+        Swtpm { server: Address::Tcp(server), control: Some(Address::Tcp(control)) }
+    }
+
+    fn spawn(&self, server: &str, control: &str) {
         let child = Command::new("swtpm")
             .args(["socket", "--tpm2", "--flags", "not-need-init"])
             .arg("--tpmstate")
             .arg(format!("dir={}", self.folder.path().display()))
-            .arg("--server")
-            .arg(format!("type=unixio,path={}", socket.display()))
-            .arg("--ctrl")
-            .arg(format!("type=unixio,path={}", control.display()))
+            .args(["--server", server, "--ctrl", control])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("swtpm does not start: apt-get install swtpm");
         *self.child.lock().unwrap() = Some(child);
-        until(|| listens(&socket) && listens(&control), "swtpm listens");
     }
 
     /// Cuts the power.
@@ -119,6 +134,17 @@ fn listens(socket: &std::path::Path) -> bool {
     let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
     let path = socket.display().to_string();
     sockets.lines().any(|l| l.ends_with(&path) && l.split_whitespace().nth(3) == Some("00010000"))
+}
+
+/// The same for a port on IPv4: state 0A in the kernel's table.
+fn listens_tcp(at: SocketAddr) -> bool {
+    let SocketAddr::V4(at) = at else { return false };
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port());
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets.lines().any(|l| {
+        let fields: Vec<_> = l.split_whitespace().collect();
+        fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&"0A")
+    })
 }
 
 /// Runs a program of others in a folder; its output, if it succeeded.

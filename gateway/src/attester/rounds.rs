@@ -1,0 +1,184 @@
+//! Rounds: each supervisor at the interval; one that cannot be reached sooner, then less and less often.
+
+use super::{
+    Attester, Last, Ready, evidence,
+    wire::{self, Asked, CHALLENGE_PATH, MAX_ANSWER_BYTES, Told},
+};
+use crate::{
+    app::App,
+    assemble::chain,
+    dial::{Answer, Post, Repeat},
+    man_client,
+};
+use gw_broker::AskError;
+use gw_policy::View;
+use gw_proto::{NodeId, Role, record::Node};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether somebody is due: a new supervisor is seen within it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After the first failure; doubles up to the interval.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// One exchange, the handshake included.
+const EXCHANGE: Duration = Duration::from_secs(10);
+
+/// Why a round ended without a verdict.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error("not reached: {0}")]
+    NotReached(String),
+    #[error("refused: {0}")]
+    Refused(String),
+    #[error("its answer is not of the documented form")]
+    Form,
+    #[error("no evidence: {0}")]
+    Evidence(String),
+}
+
+/// Runs until cancelled; ends at once where nothing attests.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    let Attester::On(ready) = &app.attester else { return };
+    let mut plan = Plan::default();
+    loop {
+        for supervisor in supervisors(&app) {
+            if plan.is_due(&supervisor.id, app.clock.instant()) {
+                let done = stop.run_until_cancelled(round(&app, ready, &supervisor)).await;
+                let Some(good) = done else { return };
+                plan.note(&supervisor.id, good, app.clock.instant(), app.config.attestation.interval);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// When each supervisor is due.
+#[derive(Debug, Default)]
+struct Plan(BTreeMap<NodeId, (Instant, Duration)>);
+
+impl Plan {
+    fn is_due(&self, node: &NodeId, now: Instant) -> bool {
+        self.0.get(node).is_none_or(|(at, _)| *at <= now)
+    }
+    fn note(&mut self, node: &NodeId, reached: bool, now: Instant, interval: Duration) {
+        let before = self.0.get(node).map_or(Duration::ZERO, |(_, wait)| *wait);
+        let (wait, next) = match reached {
+            true => (interval, Duration::ZERO),
+            false => {
+                let wait = (before * 2).max(FIRST_RETRY).min(interval);
+                (wait, wait)
+            }
+        };
+        self.0.insert(node.clone(), (now + wait, next));
+    }
+}
+
+/// The others that supervise: nobody judges himself.
+fn supervisors(app: &App) -> Vec<Node> {
+    let state = app.state.read();
+    let nodes = View::new(&state).nodes().unwrap_or_default();
+    let nodes = nodes.into_iter().map(|n| n.record);
+    nodes.filter(|n| n.roles.contains(&Role::Supervisor) && n.id != app.node).collect()
+}
+
+/// One round; whether there is a verdict, good or bad.
+async fn round(app: &Arc<App>, ready: &Ready, supervisor: &Node) -> bool {
+    let ended = attest(app, supervisor).await;
+    let outcome = match &ended {
+        Ok(told) if told.passed => {
+            tracing::info!(supervisor = %supervisor.id, "attested");
+            "good"
+        }
+        Ok(told) => {
+            tracing::error!(supervisor = %supervisor.id, failed = told.blame(), "attested, and NOT TRUSTED");
+            "bad"
+        }
+        Err(e) => {
+            tracing::warn!(supervisor = %supervisor.id, error = %e, "no verdict");
+            "none"
+        }
+    };
+    metrics::counter!("xinguan_attestations_total", "outcome" => outcome).increment(1);
+    let good = if outcome == "good" { 1.0 } else { 0.0 };
+    metrics::gauge!("xinguan_attested", "supervisor" => supervisor.id.to_string()).set(good);
+    let reached = ended.is_ok();
+    let (verdict, error) = match ended {
+        Ok(told) => (Some(told), None),
+        Err(e) => (None, Some(e.to_string())),
+    };
+    ready.last().insert(supervisor.id.clone(), Last { at: app.clock.now(), verdict, error });
+    reached
+}
+
+async fn attest(app: &Arc<App>, supervisor: &Node) -> Result<Told, RoundError> {
+    let answer = post(app, supervisor, CHALLENGE_PATH, b"{}".to_vec(), Repeat::Safe).await?;
+    let asked: Asked = read(&answer)?;
+    let channel = wire::channel(&answer.exporter, &asked.nonce);
+    let channel = channel.map_err(|e| RoundError::NotReached(e.to_string()))?;
+    let (path, work) = (wire::evidence_path(&asked.nonce), Arc::clone(app));
+    // the chip signs twice: off the runtime's threads
+    let bundle = tokio::task::spawn_blocking(move || {
+        let Attester::On(ready) = &work.attester else { return Err("nothing attests".to_owned()) };
+        let bundle = evidence::make(ready, &work.node, &asked, &channel).map_err(|e| chain(&e))?;
+        bundle.to_json().map_err(|e| chain(&e))
+    });
+    let bundle = bundle.await.map_err(|e| RoundError::Evidence(e.to_string()))?;
+    let bundle = bundle.map_err(RoundError::Evidence)?;
+    // the nonce is single-use
+    read(&post(app, supervisor, &path, bundle, Repeat::Never).await?)
+}
+
+async fn post(
+    app: &App,
+    supervisor: &Node,
+    path: &str,
+    body: Vec<u8>,
+    repeat: Repeat,
+) -> Result<Answer, RoundError> {
+    let post = Post { path, body: body.into(), headers: http::HeaderMap::new(), repeat, timeout: EXCHANGE };
+    let answer = app.peers.post_json(&man_client::peer(supervisor), post).await;
+    let answer = answer.map_err(|e| RoundError::NotReached(chain(&e)))?;
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    Err(RoundError::Refused(match man_client::refused(answer.status, &answer.body) {
+        AskError::Refused { problem, .. } => problem,
+        _ => format!("HTTP status {}", answer.status.as_u16()),
+    }))
+}
+
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, RoundError> {
+    if answer.body.len() > MAX_ANSWER_BYTES {
+        return Err(RoundError::Form);
+    }
+    serde_json::from_slice(&answer.body).map_err(|_| RoundError::Form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gw_proto::{Clock as _, clock::SystemClock};
+
+    #[test]
+    fn who_fails_is_asked_again_sooner_then_less_often_never_less_than_the_interval() {
+        let (a, s) = (NodeId::parse("pboc-a-1").unwrap(), Duration::from_secs);
+        let (start, interval) = (SystemClock.instant(), s(7));
+        let mut plan = Plan::default();
+        assert!(plan.is_due(&a, start));
+        for (at, reached, wait) in
+            [(0, true, 7), (7, false, 2), (9, false, 4), (13, false, 7), (20, true, 7), (27, false, 2)]
+        {
+            plan.note(&a, reached, start + s(at), interval);
+            assert!(!plan.is_due(&a, start + s(at + wait) - Duration::from_millis(1)), "{at}");
+            assert!(plan.is_due(&a, start + s(at + wait)), "{at}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `xinguan attest …`: what a supervisor's operators do with the gateways' evidence.
+//!
+//! ```text
+//! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
+//! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
+//! anywhere           attest verify APPRAISAL --offline --makers MAKERS
+//! ```
+
+use super::{
+    Exit,
+    client::{self, ClientArgs, Response},
+};
+use crate::{
+    attester::{Enrolment, wire},
+    supervisor::attest::{
+        appraisal::{Appraisal, MAX_BYTES},
+        references,
+    },
+};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use clap::{Args, Subcommand};
+use gw_attest::Check;
+use gw_proto::UnixMillis;
+use http::Method;
+use serde::Deserialize;
+use std::{
+    fmt::Write as _,
+    io::Write,
+    path::{Path, PathBuf},
+};
+use unicode_width::UnicodeWidthStr as _;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum AttestCommand {
+    /// Print what a gateway is enrolled by: ask the gateway itself, with role view
+    Record(At),
+    /// Enrol a gateway at a supervisor, or approve its configuration: with role operator, audited
+    Enrol(EnrolArgs),
+    /// Each gateway's verdict, since when, and what is to blame: ask the supervisor, with role view
+    Show(ShowArgs),
+    /// Write what a gateway's newest verdict rests on, to be verified offline: with role auditor, audited
+    Export(ExportArgs),
+    /// Judge an exported appraisal once more, without network or configuration
+    Verify(VerifyArgs),
+}
+
+/// Which gateway.
+#[derive(Debug, Args)]
+pub struct At {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// its admin listener, https://host:port
+    #[arg(long)]
+    url: String,
+}
+
+/// What to enrol.
+#[derive(Debug, Args)]
+pub struct EnrolArgs {
+    #[command(flatten)]
+    at: At,
+    /// what `attest record` printed at the gateway
+    record: PathBuf,
+}
+
+/// How to show.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    at: At,
+    /// print the JSON as it came
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whose.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    at: At,
+    /// the device
+    #[arg(long)]
+    device: String,
+    /// write it here
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// What, believed under what.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// what `attest export` wrote
+    file: PathBuf,
+    /// whose manifests count: JSON, as supervisor.attestation.makers names it
+    #[arg(long)]
+    makers: PathBuf,
+    /// with what the file holds, and nothing else: there is no other way yet
+    #[arg(long)]
+    offline: bool,
+    /// print the verdict as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one of them.
+pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    match command {
+        AttestCommand::Record(at) => record(at, out).await,
+        AttestCommand::Enrol(args) => enrol(args, out).await,
+        AttestCommand::Show(args) => show(args, out).await,
+        AttestCommand::Export(args) => export(args, out).await,
+        AttestCommand::Verify(args) => verify(args, out),
+    }
+}
+
+async fn ask(at: &At, method: Method, path: &str, body: Vec<u8>) -> Result<Response> {
+    let url = format!("{}{path}", at.url.trim_end_matches('/'));
+    let response = client::send(&at.client, method, &url, &[], body).await?;
+    if response.status != 200 {
+        bail!("{url}: HTTP {}: {}", response.status, String::from_utf8_lossy(&response.body));
+    }
+    Ok(response)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let max = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    references::read(path, max).map_err(|e| anyhow!("{}: {e}", path.display()))
+}
+
+async fn record(at: &At, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let response = ask(at, Method::GET, "/admin/v1/status", Vec::new()).await?;
+    let status: serde_json::Value = serde_json::from_slice(&response.body)?;
+    let part = |path: &str| status.pointer(path).filter(|v| !v.is_null());
+    let Some(found) = part("/attestation/enrolment") else {
+        let why = part("/attestation/why").and_then(|w| w.as_str());
+        bail!(
+            "this gateway cannot be enrolled: {}",
+            why.unwrap_or("its chip shows no endorsement certificate")
+        );
+    };
+    let found: Enrolment = serde_json::from_value(found.clone()).context("the record has another form")?;
+    serde_json::to_writer_pretty(&mut *out, &found)?;
+    writeln!(out)?;
+    Ok(Exit::Ok)
+}
+
+async fn enrol(args: &EnrolArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let record: Enrolment = serde_json::from_slice(&read(&args.record)?)
+        .with_context(|| format!("{} is not what `attest record` prints", args.record.display()))?;
+    let body = serde_json::to_vec(&record)?;
+    let response = ask(&args.at, Method::POST, "/admin/v1/enrolments", body).await?;
+    let answer: serde_json::Value = serde_json::from_slice(&response.body)?;
+    let new = answer.get("new") == Some(&true.into());
+    let what = if new { "已登记 enrolled" } else { "配置已批准 configuration approved" };
+    writeln!(out, "{} ({}): {what}", record.device, record.institution)?;
+    Ok(Exit::Ok)
+}
+
+async fn export(args: &ExportArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let path = format!("/admin/v1/devices/{}/appraisal", args.device);
+    let response = ask(&args.at, Method::GET, &path, Vec::new()).await?;
+    let failed = || format!("cannot write {}", args.out.display());
+    std::fs::write(&args.out, &response.body).with_context(failed)?;
+    writeln!(out, "{}: {} bytes", args.out.display(), response.body.len())?;
+    Ok(Exit::Ok)
+}
+
+/// As the supervisor's API gives it.
+#[derive(Debug, Deserialize)]
+struct Fleet {
+    at: UnixMillis,
+    devices: Vec<Line>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    device: String,
+    institution: String,
+    standing: String,
+    since: Option<UnixMillis>,
+    failed: Vec<Check>,
+}
+
+async fn show(args: &ShowArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let response = ask(&args.at, Method::GET, "/admin/v1/devices", Vec::new()).await?;
+    let fleet: Fleet = serde_json::from_slice(&response.body).context("the answer has another form")?;
+    if args.json {
+        out.write_all(&response.body)?;
+    } else {
+        out.write_all(render(&fleet).as_bytes())?;
+    }
+    let fine = fleet.devices.iter().all(|d| d.standing != "bad");
+    Ok(if fine { Exit::Ok } else { Exit::CheckFailed })
+}
+
+fn render(fleet: &Fleet) -> String {
+    let mut s = String::new();
+    let _ = writeln!(s, "设备证明 / devices, {}", fleet.at.rfc3339());
+    let row = |cells: [&str; 4]| {
+        let widths = [22, 20, 22, 26];
+        let cell = |(text, width): (&str, usize)| {
+            let fill = usize::max(width, text.width() + 1) - text.width();
+            format!("{text}{}", " ".repeat(fill))
+        };
+        cells.into_iter().zip(widths).map(cell).collect::<String>()
+    };
+    let head = row(["设备 device", "机构 institution", "结论 verdict", "自 since"]);
+    let _ = writeln!(s, "{head}责任组件 to blame");
+    for d in &fleet.devices {
+        let standing = match d.standing.as_str() {
+            "good" => "✓ 可信 good",
+            "bad" => "✗ 不可信 BAD",
+            "waiting" => "… 待证明 waiting",
+            _ => "– 未登记 not enrolled",
+        };
+        let since = d.since.map_or_else(|| "-".to_owned(), UnixMillis::rfc3339);
+        let blame = wire::blame(&d.failed);
+        let line = row([&d.device, &d.institution, standing, &since]);
+        let _ = writeln!(s, "{}", format!("{line}{blame}").trim_end());
+    }
+    s
+}
+
+fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
+    ensure!(args.offline, "say --offline: a supervisor's own history cannot be asked yet");
+    let makers = references::makers(&args.makers).map_err(|p| anyhow!("{}; {}", p.what, p.remedy))?;
+    let appraisal = Appraisal::parse(&read(&args.file)?)?;
+    let verdict = appraisal.verify(&makers)?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &verdict)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", verdict.render())?;
+        let enrolled = &appraisal.enrolled;
+        writeln!(out, "由监管方证言 on the supervisor's word: the enrolment")?;
+        writeln!(out, "  attestation key {}", hex::encode(&enrolled.attestation_key.0))?;
+        writeln!(out, "  endorsement     {}", enrolled.endorsement_certificate)?;
+        writeln!(out, "  node key        {}", enrolled.node_key.id())?;
+    }
+    Ok(if verdict.passed() { Exit::Ok } else { Exit::CheckFailed })
+}

@@ -1,0 +1,56 @@
+//! `[attestation]` and `[supervisor.attestation]`.
+
+use super::value::Notes;
+use crate::config::{
+    attestation::{Attestation, BANKS, Verifier},
+    raw::{RawAttestation, RawVerifier},
+};
+use gw_attest::decide::{Policy, Rules};
+use std::{collections::BTreeSet, time::Duration};
+
+pub(super) fn attestation(n: &mut Notes, raw: RawAttestation) -> Option<Attestation> {
+    let interval = n.number("attestation.interval_s", raw.interval_s, 1, 86_400);
+    let event_log = match raw.event_log {
+        None => Some(None),
+        Some(path) => n.path("attestation.event_log", Some(path)).map(Some),
+    };
+    Some(Attestation { interval: Duration::from_secs(interval?), event_log: event_log? })
+}
+
+pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
+    let k = |name: &str| format!("supervisor.attestation.{name}");
+    let manifests = n.path(&k("manifests"), raw.manifests);
+    let makers = n.path(&k("makers"), raw.makers);
+    let floor = n.number(&k("floor"), raw.floor, 0, u64::from(u32::MAX));
+    let silence = n.number(&k("silence_s"), raw.silence_s, 2, 86_400);
+    let pcrs = pcrs(n, &k("pcrs"), raw.pcrs);
+    let uncertified_node_key = raw.uncertified_node_key.unwrap_or(false);
+    if uncertified_node_key {
+        n.weak("supervisor.attestation.uncertified_node_key = true: a node key may lie outside any chip");
+    }
+    let rules = Rules {
+        banks: BANKS.to_vec(),
+        pcrs: pcrs?,
+        floor: u32::try_from(floor?).ok()?,
+        uncertified_node_key,
+        interval_ms: silence? * 1000,
+    };
+    let policy = Policy::new(rules).map_err(|e| {
+        n.problem("supervisor.attestation", e.to_string(), "correct it");
+    });
+    Some(Verifier { manifests: manifests?, makers: makers?, policy: policy.ok()? })
+}
+
+fn pcrs(n: &mut Notes, key: &str, raw: Option<Vec<u64>>) -> Option<BTreeSet<u8>> {
+    let all = raw.unwrap_or_default();
+    let good: BTreeSet<u8> = all.iter().filter_map(|p| u8::try_from(*p).ok().filter(|p| *p < 16)).collect();
+    if good.is_empty() || good.len() != all.len() {
+        n.problem(
+            key,
+            "not a list of different PCRs from 0 to 15",
+            "list those that the manifests have; software can reset the others",
+        );
+        return None;
+    }
+    Some(good)
+}

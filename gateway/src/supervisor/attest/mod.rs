@@ -1,0 +1,114 @@
+//! The verifier (RFC 9334): judges the evidence of each enrolled gateway, and keeps what it found.
+//!
+//! ```text
+//! POST /man/v1/challenges               ─▶ a nonce: once, for one node, in one TLS session, for 30 s
+//! POST /man/v1/challenges/{id}/evidence ─▶ gw-attest decides ─▶ history ─▶ the box is told why
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | [`references`] | whose manifests count, and the manifests |
+//! | [`enrol`] | which chip is whose |
+//! | [`appraise`] | one bundle, from bytes to a kept verdict |
+//! | [`appraisal`] | the same once more, offline, from what was exported |
+//! | [`history`] | enrolments and verdicts in SQLite |
+//! | [`silence`] | no evidence is a verdict too |
+//! | [`fleet`] | what an operator sees |
+
+pub mod appraisal;
+pub mod appraise;
+pub mod enrol;
+pub mod fleet;
+pub mod history;
+pub mod references;
+pub mod silence;
+
+use crate::{
+    app::App,
+    attester::wire::{self, Asked},
+    config,
+    reject::{self, Rejection},
+    stages::identify::IdentifiedNode,
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use gw_attest::{
+    challenge::{Challenge, Challenges, NoChallenge},
+    decide::Policy,
+};
+use gw_proto::{Hex, NodeId};
+use references::References;
+use std::{
+    num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A chip of ten signatures a second answers in a second; the rest is for a busy box.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// More nodes than a consortium has.
+const MAX_OPEN: usize = 4096;
+/// Challenges of one node: an attester asks once per interval, and again after failures.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
+const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
+/// A supervisor's verifier.
+pub struct Verifier {
+    policy: Policy,
+    references: References,
+    open: Mutex<Challenges>,
+    limiter: DefaultKeyedRateLimiter<NodeId>,
+}
+
+impl Verifier {
+    /// With the configuration's policy and its files' content.
+    pub fn new(config: &config::Verifier, references: References) -> Self {
+        Self {
+            policy: config.policy.clone(),
+            references,
+            open: Mutex::new(Challenges::new(MAX_OPEN)),
+            limiter: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Challenges> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl App {
+    /// The verifier.
+    pub fn verifier(&self) -> Result<&Verifier, Rejection> {
+        self.verifier.as_ref().ok_or_else(|| {
+            Rejection::new(reject::NOT_ENROLLED, "this supervisor has no [supervisor.attestation]")
+        })
+    }
+}
+
+/// Asks an enrolled node for evidence.
+pub fn challenge(app: &App, node: &IdentifiedNode) -> Result<Asked, Rejection> {
+    let (verifier, device) = (app.verifier()?, &node.node().id);
+    if verifier.limiter.check_key(device).is_err() {
+        return Err(Rejection::new(reject::QUOTA, "too many challenges of one node"));
+    }
+    let store = app.supervisor_store()?;
+    if store.enrolment(device).map_err(Rejection::internal)?.is_none() {
+        return Err(Rejection::new(reject::NOT_ENROLLED, "this supervisor has no enrolment of this node"));
+    }
+    let mut nonce = Hex([0; 32]);
+    app.entropy.fill(&mut nonce.0).map_err(Rejection::internal)?;
+    let now = app.clock.now();
+    let channel = wire::channel(&node.accepted().conn.exporter, &nonce).map_err(Rejection::internal)?;
+    let expires = now.plus(ANSWER_WITHIN);
+    let challenge = Challenge { nonce, device: device.clone(), channel, expires };
+    verifier.open().open(challenge, now).map_err(|e| refused(&e))?;
+    Ok(Asked { nonce, pcrs: verifier.policy.get().pcrs.clone(), expires })
+}
+
+/// The same words to the box as in our log.
+fn refused(why: &NoChallenge) -> Rejection {
+    let problem = match why {
+        NoChallenge::Full { .. } => reject::BUSY,
+        NoChallenge::Unknown | NoChallenge::Expired => reject::CHALLENGE,
+    };
+    Rejection::new(problem, why.to_string())
+}

@@ -1,0 +1,57 @@
+//! No evidence within the interval is a verdict of its own.
+
+use super::{Verifier, appraise, enrol::Device};
+use crate::{app::App, supervisor::store::StoreError};
+use gw_attest::{CheckName, Verdict, decide_silence};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Looks at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Runs until cancelled; ends at once where nobody verifies.
+pub async fn run(app: Arc<App>, stop: CancellationToken) {
+    let Some(verifier) = &app.verifier else { return };
+    let every = LOOK_EVERY.min(Duration::from_millis(verifier.policy.get().interval_ms) / 2);
+    loop {
+        let work = Arc::clone(&app);
+        // SQLite with fsync: off the runtime's threads
+        match tokio::task::spawn_blocking(move || sweep(&work)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::error!(error = %e, "silence could not be looked for"),
+            Err(e) => tracing::error!(error = %e, "the look for silence ended"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+fn sweep(app: &App) -> Result<(), StoreError> {
+    let (Some(verifier), Some(store)) = (&app.verifier, &app.supervisor) else { return Ok(()) };
+    for device in store.enrolments()? {
+        let last = store.last_evidence(&device.enrolled.device)?;
+        let newest = store.verdict(&device.enrolled.device)?.map(|(verdict, _)| verdict);
+        if let Some(verdict) = fell_silent(verifier, &device, last, newest.as_ref(), app.clock.now()) {
+            store.keep_verdict(&verdict, None)?;
+            appraise::report(&verdict);
+        }
+    }
+    Ok(())
+}
+
+/// The verdict, once for each silence.
+fn fell_silent(
+    verifier: &Verifier,
+    device: &Device,
+    last: Option<gw_proto::UnixMillis>,
+    newest: Option<&Verdict>,
+    now: gw_proto::UnixMillis,
+) -> Option<Verdict> {
+    let said = newest.is_some_and(|v| v.failed().any(|c| c.name == CheckName::Silence));
+    if said {
+        return None;
+    }
+    decide_silence(&device.enrolled.device, last.unwrap_or(device.at), &verifier.policy, now)
+}

@@ -1,0 +1,94 @@
+# Initrd, verity, kernel image, disk. Sourced.
+# shellcheck shell=bash
+
+SEED=9d1c6d2a-4a7e-4f0a-8b52-61e5a0c3f7d4 # partition ids are made of it: the same in every build
+
+initrd() { pack initrd; }
+
+# pack NAME: a tree as an archive that the kernel unpacks, the same in every build.
+pack() {
+  # shellcheck disable=SC2016 # expanded inside
+  in_tools bash -ec 'cd "$1/$2"
+    find . -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+    find . -print0 | LC_ALL=C sort -z | cpio --quiet --null --create --format=newc --reproducible --owner=0:0 |
+      zstd -q -10 -T0 -f -o "$1/$2.zst"' bash "/build/$ARCH" "$1"
+}
+
+# repart_pass DISK OPTION…: partitions into a file, without devices.
+repart_pass() {
+  local disk=$1
+  shift
+  rm -f "$BUILD/$disk"
+  in_tools systemd-repart --dry-run=no --offline=yes --empty=create --size=auto --sector-size=512 --seed="$SEED" --json=short \
+    --architecture="$ARCH" --definitions="/build/$ARCH/repart.d" --copy-source="/build/$ARCH" \
+    --private-key=/build/keys/verity.key --certificate=/build/keys/verity.crt "$@" "/build/$ARCH/$disk" 2> "$BUILD/repart.log" || { tail -n 20 "$BUILD/repart.log" >&2; return 1; }
+}
+
+# First pass: the root and its signature, which the kernel's command line then names.
+root_hash() {
+  find "$BUILD/root" -exec touch --no-dereference --date="@$(epoch)" {} +
+  mkdir -p "$BUILD/repart.d"
+  cp "$RECIPE"/repart.d/2*.conf "$BUILD/repart.d/"
+  repart_pass root.raw --split=yes > "$BUILD/root.json"
+  jq -er 'map(select(.roothash)) | .[0].roothash' "$BUILD/root.json" > "$BUILD/roothash"
+  # the signature partition is JSON, padded with zeros
+  tr -d '\0' < "$(ls "$BUILD"/root.*sig*.raw)" > "$BUILD/signature.json"
+  [[ "$(jq -r .rootHash "$BUILD/signature.json")" == "$(< "$BUILD/roothash")" ]] || { say "the signature is for another root" >&2; return 1; }
+}
+
+command_line() {
+  {
+    cat "$RECIPE"/cmdline.d/{all,"$ARCH"}/*.conf | sed 's/#.*//'
+    printf 'roothash=%s ' "$(< "$BUILD/roothash")"
+    printf 'systemd.verity_root_options=panic-on-corruption,root-hash-signature=/usr/lib/xinguan/root.p7s'
+  } | tr -s '\n ' ' ' | sed 's/^ //' > "$BUILD/cmdline"
+  # x86's kernel cuts it off there
+  [[ $(wc -c < "$BUILD/cmdline") -lt 2048 ]] || { say "the command line is longer than 2047 bytes" >&2; return 1; }
+}
+
+# The root's signature is too long for a command line: a second, small initrd holds it.
+signature() {
+  local folder="$BUILD/signature"
+  mkdir -p "$folder/usr/lib/xinguan"
+  jq -r .signature "$BUILD/signature.json" | base64 -d > "$folder/usr/lib/xinguan/root.p7s"
+  pack signature
+}
+
+# Kernel, initrd and command line in one signed file, with the PCR 11 values that it leads to, signed by another key.
+kernel_image() {
+  command_line
+  signature
+  cp "$BUILD/root/usr/lib/os-release" "$BUILD/os-release"
+  in_tools ukify build --linux="/build/$ARCH/packages/boot/vmlinuz-$KERNEL" --initrd="/build/$ARCH/initrd.zst" --initrd="/build/$ARCH/signature.zst" \
+    --cmdline="@/build/$ARCH/cmdline" --os-release="@/build/$ARCH/os-release" --uname="$KERNEL" --efi-arch="$EFI" \
+    --stub="/build/$ARCH/stub" --signtool=systemd-sbsign --no-sign-kernel \
+    --secureboot-private-key=/build/keys/db.key --secureboot-certificate=/build/keys/db.crt \
+    --pcr-private-key=/build/keys/pcr.key --pcr-public-key=/build/keys/pcr.pem --phases=enter-initrd --pcr-banks=sha256 \
+    --measure --output="/build/$ARCH/uki.efi" > "$BUILD/ukify.log" 2> "$BUILD/ukify.err" || { cat "$BUILD/ukify.err" >&2; return 1; }
+  sed -n 's/^11:sha256=//p' "$BUILD/ukify.log" > "$BUILD/pcr11"
+  [[ -s "$BUILD/pcr11" ]] || { say "ukify printed no PCR 11 value" >&2; return 1; }
+}
+
+# The boot loader and the stub are those of the tool chain; both are of the image's release.
+loader() {
+  cp "$TOOLS/usr/lib/systemd/boot/efi/linux$EFI.efi.stub" "$BUILD/stub"
+  mkdir -p "$BUILD"/esp/{EFI/BOOT,EFI/systemd,EFI/Linux,loader}
+  in_tools /usr/lib/systemd/systemd-sbsign sign --private-key=/build/keys/db.key --certificate=/build/keys/db.crt \
+    --output="/build/$ARCH/esp/EFI/BOOT/$BOOTNAME" "/usr/lib/systemd/boot/efi/systemd-boot$EFI.efi"
+  cat > "$BUILD/esp/loader/loader.conf" << 'CONF'
+timeout 0
+editor no
+auto-entries no
+secure-boot-enroll off
+CONF
+}
+
+# Second pass: the whole disk. The data partition is made by the box itself.
+whole_disk() {
+  cp "$BUILD/uki.efi" "$BUILD/esp/EFI/Linux/xinguan_1.efi"
+  find "$BUILD/esp" -exec touch --date="@$(epoch)" {} +
+  cp "$RECIPE"/repart.d/*.conf "$BUILD/repart.d/"
+  repart_pass disk.raw > "$BUILD/disk.json"
+  [[ "$(jq -er 'map(select(.roothash)) | .[0].roothash' "$BUILD/disk.json")" == "$(< "$BUILD/roothash")" ]] ||
+    { say "the second pass made another root than the first" >&2; return 1; }
+}

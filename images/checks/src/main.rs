@@ -1,0 +1,69 @@
+//! Runs inside the booted image: checks what images/README.md claims, says what state the box is in.
+//!
+//! `image-checks claims [--json FILE]`: one line for each claim, and one JSON object for each into FILE.
+//! `image-checks status`: for the person at the console. Both change nothing.
+
+mod claims;
+mod mounts;
+mod status;
+mod tree;
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+use tree::Tree;
+
+const USAGE: &str = "usage: image-checks claims [--json FILE] | status";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let tree = Tree::new(Path::new("/"));
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["claims"] => check(&tree, None),
+        ["claims", "--json", file] => check(&tree, Some(Path::new(file))),
+        ["status"] => say(&status::lines(&tree)).map(|()| true),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "image-checks: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn say(lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    out.flush()
+}
+
+/// True if every claim holds.
+fn check(tree: &Tree, json: Option<&Path>) -> io::Result<bool> {
+    let mut lines = Vec::new();
+    let mut objects = String::new();
+    let mut failed = 0;
+    for (name, look) in claims::ALL {
+        let verdict = look(tree);
+        let (word, saw) = match &verdict {
+            Ok(saw) => ("holds", saw),
+            Err(saw) => ("FAILS", saw),
+        };
+        failed += usize::from(verdict.is_err());
+        lines.push(format!("claim {word} {name}: {saw}"));
+        let object = serde_json::json!({ "claim": name, "holds": verdict.is_ok(), "saw": saw });
+        objects.push_str(&format!("{object}\n"));
+    }
+    lines.push(format!("claims: {} hold, {failed} fail", claims::ALL.len() - failed));
+    if let Some(path) = json {
+        std::fs::write(path, objects)?;
+    }
+    say(&lines)?;
+    Ok(failed == 0)
+}

@@ -1,0 +1,138 @@
+# What is tried on emulated boxes, and what each try must lead to. Sourced.
+# shellcheck shell=bash
+
+image_test() {
+  [[ $ARCH == x86-64 ]] || { say "only x86-64 is tried here yet: images/README.md, \"Not yet\"" >&2; exit 1; }
+  vm_tools
+  tool_chain
+  [[ -e "$IMAGE/manifest.json" ]] || build
+  trap 'stop 2> /dev/null || true' EXIT
+  essential first-boot first_boot
+  if [[ ${1:-} != --short ]]; then
+    stage second-boot second_boot
+    stage other-tpm other_tpm
+    stage command-line added_command_line
+    stage root-byte root_byte
+    stage kernel-byte kernel_byte
+    stage unsigned unsigned_kernel
+    stage wrong-key wrong_key
+  fi
+  finish
+}
+
+# The box that later cases copy: it has made and filled its data partition.
+first_boot() {
+  new_box first
+  start boot
+  expect "every claim of the image holds" 'claims: [0-9]+ hold, 0 fail'
+  expect "data is open, and the missing configuration is said" 'state: data=open configuration=missing gateway=stopped'
+  expect "PCR 11 is what the manifest foretells" "pcr11: $(pcr_after_initrd)"
+  stop
+}
+
+# PCR 11 once the initrd is left: the manifest's value, extended as systemd-pcrextend(8) does.
+pcr_after_initrd() {
+  local word
+  word=$(printf leave-initrd | sha256sum | cut -d' ' -f1)
+  printf '%s%s' "$(jq -r '.pcr.sha256["11"]' "$IMAGE/manifest.json")" "$word" | xxd -r -p | sha256sum | cut -d' ' -f1
+}
+
+# copy_box NAME: the first box as its first boot left it.
+copy_box() {
+  BOX="$OUT/test/$ARCH/$1"
+  rm -rf "$BOX"
+  cp -r --sparse=always "$OUT/test/$ARCH/first" "$BOX"
+}
+
+# partition LABEL: where it begins on the disk, in bytes.
+partition() { jq -er --arg name "$1" '.[] | select(.label == $name) | .offset' "$IMAGE/partitions.json"; }
+
+# The same box after a power cut, with a configuration that is wrong.
+second_boot() {
+  copy_box second
+  printf '[node]\nid = "Not An Id"\n' > "$BOX/xinguan.toml"
+  mcopy -i "$BOX/disk.raw@@$(partition config)" "$BOX/xinguan.toml" ::
+  start boot
+  expect "the configuration is judged" 'node\.id: '
+  expect "data is open, the gateway does not run" 'state: data=open configuration=present gateway=stopped'
+  never "the data partition is made anew" 'Formatting future partition'
+  stop
+}
+
+# A stolen disk: everything is right but the chip.
+other_tpm() {
+  copy_box stolen
+  rm -rf "$BOX/tpm"
+  mkdir "$BOX/tpm"
+  start boot
+  expect "data stays closed, and the box says so" 'state: data=closed'
+  expect "the claim fails" 'claim FAILS data-sealed'
+  never "the data partition is made anew" 'Formatting future partition'
+  stop
+}
+
+# Firmware can add to the command line; it is measured, so the chip refuses the data.
+added_command_line() {
+  copy_box added
+  start boot -smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=xinguan.added=1"
+  expect "the addition is seen" 'claim FAILS command-line'
+  expect "data stays closed" 'state: data=closed'
+  stop
+}
+
+# flip FILE OFFSET: another value for one byte.
+flip() {
+  local old
+  old=$(xxd -s "$2" -l 1 -p "$1")
+  printf '%02x' $((0x$old ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# A byte of the root's file system: its first block is read at once.
+root_byte() {
+  copy_box root-byte
+  flip "$BOX/disk.raw" $(($(partition root-a) + 1024))
+  start boot
+  expect "the kernel refuses the block and stops" 'verity: .*data block .* is corrupted|dm-verity device.*corrupted|Kernel panic - not syncing: dm-verity'
+  never "the system comes up" 'state: '
+  stop
+}
+
+KERNEL_FILE=::EFI/Linux/xinguan_1.efi
+
+# replace_kernel FILE: on the box's ESP.
+replace_kernel() { mcopy -o -i "$BOX/disk.raw@@$(partition esp)" "$1" "$KERNEL_FILE"; }
+
+refused() {
+  start boot
+  expect "the firmware refuses it" '[Aa]ccess [Dd]enied|[Ss]ecurity [Vv]iolation'
+  never "a kernel starts" 'Linux version'
+  stop
+}
+
+kernel_byte() {
+  copy_box kernel-byte
+  cp "$IMAGE/xinguan-$ARCH.efi" "$BOX/kernel.efi"
+  flip "$BOX/kernel.efi" 12000000
+  replace_kernel "$BOX/kernel.efi"
+  refused
+}
+
+unsigned_kernel() {
+  copy_box unsigned
+  cp "$IMAGE/xinguan-$ARCH.efi" "$WORK/kernel.efi"
+  in_tools sbattach --remove /build/kernel.efi
+  replace_kernel "$WORK/kernel.efi"
+  refused
+}
+
+# Another command line, signed by a key that the firmware does not know.
+wrong_key() {
+  copy_box wrong-key
+  cp "$IMAGE/xinguan-$ARCH.efi" "$WORK/kernel.efi"
+  printf 'root=/dev/vda2 rw init=/nonexistent\0' > "$WORK/cmdline.other"
+  in_tools sh -ec 'sbattach --remove /build/kernel.efi
+    objcopy --update-section .cmdline=/build/cmdline.other /build/kernel.efi /build/kernel.other
+    /usr/lib/systemd/systemd-sbsign sign --private-key=/build/keys/other.key --certificate=/build/keys/other.crt --output=/build/kernel.efi /build/kernel.other'
+  replace_kernel "$WORK/kernel.efi"
+  refused
+}

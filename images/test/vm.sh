@@ -1,0 +1,86 @@
+# An emulated box: firmware with our keys, a TPM, a disk, two network cards. Sourced.
+# shellcheck shell=bash
+
+# Secure Boot, without system management mode: under emulation on a busy machine its processors wait for each other for minutes
+FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd
+VM=''       # process id of the running machine
+TPM_PID=''  # … and of its TPM
+PORT=''     # where the inside interface's port 8443 is reached
+BOOT_S=${BOOT_S:-240} # one boot under emulation; more on a machine that has other work to do
+
+vm_tools() {
+  need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
+  need swtpm swtpm "its TPM"
+  need mcopy mtools "writes the configuration partition and tampers with the ESP"
+  [[ -e "$FIRMWARE" ]] || { say "missing: OVMF"; NEEDED+=(ovmf); }
+  install_needed
+}
+
+# new_box NAME: a folder with a fresh disk, a fresh TPM and firmware that knows our keys.
+new_box() {
+  BOX="$OUT/test/$ARCH/$1"
+  rm -rf "$BOX"
+  mkdir -p "$BOX/tpm"
+  cp --sparse=always "$IMAGE/xinguan-$ARCH.raw" "$BOX/disk.raw"
+  truncate -s 512M "$BOX/disk.raw"
+  lend_keys
+  firmware_variables /usr/share/OVMF/OVMF_VARS_4M.fd "$BOX/vars.fd"
+}
+
+# start NAME [OPTION…]: starts the box BOX; its console goes to NAME.log.
+start() {
+  LOG="$BOX/$1.log"
+  shift
+  : > "$LOG"
+  PORT=$((20000 + RANDOM % 20000))
+  swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
+    --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
+  TPM_PID=$(< "$BOX/tpm.pid")
+  qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -vga none -display none -no-reboot \
+    -drive if=pflash,format=raw,unit=0,readonly=on,file="$FIRMWARE" \
+    -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
+    -drive if=virtio,format=raw,file="$BOX/disk.raw" \
+    -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
+    -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443" -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \
+    -netdev user,id=man,restrict=on -device virtio-net-pci,netdev=man,mac=52:54:00:00:00:02 \
+    -device virtio-rng-pci -device i6300esb -serial "file:$LOG" "$@" > "$BOX/qemu.log" 2>&1 &
+  VM=$!
+}
+
+# Power is cut; the disk keeps what was written.
+stop() {
+  local pid
+  for pid in $VM $TPM_PID; do
+    kill -9 "$pid" 2> /dev/null || true
+    wait "$pid" 2> /dev/null || true
+  done
+  VM='' TPM_PID=''
+  rm -f "$BOX/tpm.sock"
+}
+
+# seen SECONDS PATTERN: the console shows it before the deadline, or the machine ends.
+seen() {
+  timeout "$1" grep -qaEm1 -- "$2" <(tail -n +1 -F --pid="$VM" -- "$LOG" 2> /dev/null) || grep -qaE -- "$2" "$LOG"
+}
+
+# expect WHAT PATTERN: fails with the console's end.
+expect() {
+  local began=$SECONDS
+  if seen "$BOOT_S" "$2"; then
+    say "  as expected: $1 ($((SECONDS - began)) s)"
+  else
+    say "  EXPECTED: $1: \`$2\` on the console within $BOOT_S s. Its last lines:"
+    tail -n 25 "$LOG" | tr -d '\r' | sed 's/^/    /'
+    stop
+    return 1
+  fi
+}
+
+# never WHAT PATTERN: must not stand on the console by now.
+never() {
+  if grep -qaE -- "$2" "$LOG"; then
+    say "  MUST NOT HAPPEN: $1: \`$2\` is on the console"
+    stop
+    return 1
+  fi
+}

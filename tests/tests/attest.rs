@@ -1,0 +1,264 @@
+//! Gateways on a TPM attest themselves to the supervisor, and one that was tampered with is found by name.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON by member: one that is missing is null, and the check that follows says so"
+)]
+
+use anyhow::{Context as _, Result, ensure};
+use blackbox::{
+    Ask, BANK, Caller, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile, SUPERVISOR,
+    harness::{
+        cases::same,
+        consortium::{institution_of, set},
+        process::{run, text},
+        tpm::Tpms,
+        wait,
+    },
+};
+use serde_json::{Value, json};
+use std::{path::PathBuf, process::Output, time::Duration};
+
+const ENROLLED: [&str; 3] = [BANK, HANGZHOU, HEFEI];
+/// A round of evidence each second, but on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+const SILENCE_S: i64 = 20;
+
+#[test]
+fn gateways_attest_and_the_tampered_one_is_named() {
+    story().unwrap();
+}
+
+fn story() -> Result<()> {
+    let tpms = Tpms::start(&[BANK, HANGZHOU, HEFEI, SUPERVISOR, OTHER_BANK])?;
+    let c = Consortium::make_on(Profile::Sm, &tpms)?;
+    for gateway in ENROLLED {
+        c.configure(gateway, |t| set(t, "attestation.interval_s", 1))?;
+    }
+    c.configure(SUPERVISOR, |t| set(t, "supervisor.attestation.silence_s", SILENCE_S))?;
+    c.start_all()?;
+    let mut cases = Cases::new();
+    cases.case("who is not enrolled is told so, by name", || {
+        wait::until("the gateway knows", SOON, || {
+            let error = c.status(BANK)?["attestation"]["supervisors"][SUPERVISOR]["error"].take();
+            same("error", error.as_str(), Some("refused: attestation-not-enrolled"))
+        })
+    });
+    cases.case("enrolled, all are good", || {
+        ENROLLED.iter().try_for_each(|g| enrol(&c, g))?;
+        fleet_is(&c, &[])?;
+        let shown = xinguan(&c, SUPERVISOR, "viewer", "show", &[])?;
+        same("exit code of show", shown.status.code(), Some(0))?;
+        ensure!(text(&shown).contains("not enrolled"), "the other bank is missing: {}", text(&shown));
+        same("metric", c.metric(BANK, "xinguan_attested{supervisor=\"pboc-shanghai-1\"}")?, 1.0)
+    });
+    cases.case("a second enrolment of a chip, and a record that the ledger contradicts, are refused", || {
+        refused_enrolments(&c)
+    });
+    cases.case("the evidence verifies offline, and not if one byte of it is another", || offline(&c));
+    cases.case("a PCR extended in one chip makes exactly that gateway bad, and is named", || {
+        tamper(&c, &tpms, BANK, 4)?;
+        fleet_is(&c, &[(BANK, "component [boot loader (PCR 4)]")])?;
+        wait::until("the gateway knows why", SOON, || {
+            let told = c.status(BANK)?["attestation"]["supervisors"][SUPERVISOR]["verdict"].take();
+            same("told", told["failed"][0]["component"].as_str(), Some("boot loader (PCR 4)"))
+        })?;
+        let shown = xinguan(&c, SUPERVISOR, "viewer", "show", &[])?;
+        same("exit code of show", shown.status.code(), Some(1))?;
+        same("metric", c.metric(BANK, "xinguan_attested{supervisor=\"pboc-shanghai-1\"}")?, 0.0)?;
+        let (_, verified) = export(&c, BANK)?;
+        same("exit code of verify", verified.status.code(), Some(1))?;
+        ensure!(text(&verified).contains("boot loader (PCR 4)"), "{}", text(&verified));
+        Ok(())
+    });
+    cases.case("the gateway's own PCR cannot be explained away", || {
+        tamper(&c, &tpms, HANGZHOU, 14)?;
+        ensure!(c.log(HANGZHOU)?.contains("somebody else extended the gateway's PCR"), "not said");
+        fleet_is(&c, &[(BANK, "component [boot loader (PCR 4)]"), (HANGZHOU, "log-replay [PCR 14]")])
+    });
+    cases.case("a verifier killed in the middle goes on; a restarted gateway measures nothing twice", || {
+        c.kill(SUPERVISOR)?;
+        c.kill(HEFEI)?;
+        c.start_ready(SUPERVISOR)?;
+        c.start_ready(HEFEI)?;
+        evidence_after_now(&c, HEFEI)?;
+        fleet_is(&c, &[(BANK, "component [boot loader (PCR 4)]"), (HANGZHOU, "log-replay [PCR 14]")])
+    });
+    cases.case("another configuration is not the approved one", || {
+        c.stop(HEFEI)?;
+        c.configure(HEFEI, |t| set(t, "query.budget_ms", 9_000))?;
+        c.start_ready(HEFEI)?;
+        one_is(&c, HEFEI, "bad", "configuration [configuration]")
+    });
+    cases.case("silence is bad too", || {
+        c.kill(HEFEI)?;
+        one_is(&c, HEFEI, "bad", "silence")
+    });
+    cases.end()
+}
+
+/// `xinguan attest WHAT …` as one of a gateway's people.
+fn xinguan(c: &Consortium, gateway: &str, who: &str, what: &str, more: &[&str]) -> Result<Output> {
+    let caller: Caller = c.client(institution_of(gateway), who);
+    let (cert, key) = caller.identity.context("operators have certificates")?;
+    let [cert, key, roots] = [cert, key, caller.roots].map(|f| f.to_string_lossy().into_owned());
+    let url = format!("https://{}", c.address(gateway, Listener::Admin)?);
+    let at = ["--cert", &cert, "--key", &key, "--roots", &roots, "--url", &url];
+    run(&[&["attest", what][..], &at, more].concat())
+}
+
+/// What the gateway's operator prints, and the supervisor's operator enrols.
+fn record(c: &Consortium, gateway: &str) -> Result<(PathBuf, Value)> {
+    let out = xinguan(c, gateway, "viewer", "record", &[])?;
+    ensure!(out.status.success(), "{}", text(&out));
+    let file = c.path(&format!("{gateway}.record.json"));
+    std::fs::write(&file, &out.stdout)?;
+    Ok((file, serde_json::from_slice(&out.stdout)?))
+}
+
+fn enrol(c: &Consortium, gateway: &str) -> Result<()> {
+    let (file, _) = record(c, gateway)?;
+    let out = xinguan(c, SUPERVISOR, "operator", "enrol", &[&file.to_string_lossy()])?;
+    ensure!(out.status.success() && text(&out).contains("enrolled"), "{}", text(&out));
+    Ok(())
+}
+
+fn refused_enrolments(c: &Consortium) -> Result<()> {
+    let (_, mut bent) = record(c, HEFEI)?;
+    let operator = c.client(institution_of(SUPERVISOR), "operator");
+    let ask = |record: &Value| {
+        let ask = Ask::post("/admin/v1/enrolments", record);
+        c.call(&operator, SUPERVISOR, Listener::Admin, &ask)?.answer()
+    };
+    let listed = listed_node_key(c, OTHER_BANK)?;
+    (bent["device"], bent["institution"]) = (json!(OTHER_BANK), json!(institution_of(OTHER_BANK)));
+    let detail = ask(&bent)?.refused("enrolment-refused")?["detail"].take();
+    same("of another node", detail.as_str(), Some("the ledger lists another node key"))?;
+    bent["node_key"] = listed;
+    let detail = ask(&bent)?.refused("enrolment-refused")?["detail"].take();
+    ensure!(detail.as_str().is_some_and(|d| d.contains("enrolled as bureau-hefei-1")), "{detail}");
+    let viewer = c.client(institution_of(SUPERVISOR), "viewer");
+    let ask = Ask::post("/admin/v1/enrolments", &bent);
+    c.call(&viewer, SUPERVISOR, Listener::Admin, &ask)?.answer()?.refused("role-missing")?;
+    Ok(())
+}
+
+/// Out of the first records that governance signed.
+fn listed_node_key(c: &Consortium, node: &str) -> Result<Value> {
+    let batch: Value = serde_json::from_slice(&std::fs::read(c.file("ledger/bootstrap.json"))?)?;
+    fn find(v: &Value, node: &str) -> Option<Value> {
+        match v {
+            Value::Object(m) if m.get("id").and_then(Value::as_str) == Some(node) => m.get("key").cloned(),
+            Value::Object(m) => m.values().find_map(|v| find(v, node)),
+            Value::Array(a) => a.iter().find_map(|v| find(v, node)),
+            _ => None,
+        }
+    }
+    find(&batch, node).with_context(|| format!("no key of {node} in bootstrap.json"))
+}
+
+/// Exports the newest appraisal and verifies it.
+fn export(c: &Consortium, gateway: &str) -> Result<(PathBuf, Output)> {
+    let file = c.path(&format!("{gateway}.appraisal.json"));
+    let more = ["--device", gateway, "--out", &file.to_string_lossy()];
+    let out = xinguan(c, SUPERVISOR, "auditor", "export", &more)?;
+    ensure!(out.status.success(), "{}", text(&out));
+    let verified = verify(c, &file)?;
+    Ok((file, verified))
+}
+
+fn verify(c: &Consortium, file: &std::path::Path) -> Result<Output> {
+    let makers = c.file("attestation/makers.json");
+    let (file, makers) = (file.to_string_lossy(), makers.to_string_lossy());
+    run(&["attest", "verify", &file, "--offline", "--makers", &makers])
+}
+
+fn offline(c: &Consortium) -> Result<()> {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::STANDARD;
+    let (file, good) = export(c, HEFEI)?;
+    same("exit code of verify", good.status.code(), Some(0))?;
+    let mut appraisal: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    let bundle = engine.decode(appraisal["bundle"].as_str().context("no bundle")?)?;
+    let bent = String::from_utf8(bundle)?.replacen("\"version\":\"", "\"version\":\"9", 1);
+    appraisal["bundle"] = engine.encode(bent).into();
+    std::fs::write(&file, appraisal.to_string())?;
+    let bad = verify(c, &file)?;
+    same("exit code of verify", bad.status.code(), Some(1))?;
+    ensure!(text(&bad).contains("extra-data"), "{}", text(&bad));
+    // other makers
+    let other = c.path("other-makers.json");
+    let text = std::fs::read_to_string(c.file("attestation/makers.json"))?;
+    let mut makers: Value = serde_json::from_str(&text)?;
+    makers["keys"][0] = listed_node_key(c, BANK)?;
+    std::fs::write(&other, makers.to_string())?;
+    let (file, _) = export(c, HEFEI)?;
+    let (file, other) = (file.to_string_lossy(), other.to_string_lossy());
+    let out = run(&["attest", "verify", &file, "--offline", "--makers", &other])?;
+    same("exit code under other makers", out.status.code(), Some(1))
+}
+
+/// Extends a PCR while the gateway is away.
+fn tamper(c: &Consortium, tpms: &Tpms, gateway: &str, pcr: u8) -> Result<()> {
+    c.stop(gateway)?;
+    tpms.extend(gateway, pcr, [7; 32])?;
+    c.start_ready(gateway)
+}
+
+fn devices(c: &Consortium) -> Result<Value> {
+    let viewer = c.client(institution_of(SUPERVISOR), "viewer");
+    let ask = Ask::get("/admin/v1/devices");
+    Ok(c.call(&viewer, SUPERVISOR, Listener::Admin, &ask)?.answer()?.success(200)?["devices"].take())
+}
+
+fn line(c: &Consortium, gateway: &str) -> Result<Value> {
+    let all = devices(c)?;
+    let found = all.as_array().into_iter().flatten().find(|d| d["device"] == gateway).cloned();
+    found.with_context(|| format!("no line of {gateway}"))
+}
+
+fn blame(line: &Value) -> Vec<String> {
+    let spell = |check: &Value| match check["component"].as_str() {
+        Some(component) => format!("{} [{component}]", check["name"].as_str().unwrap_or_default()),
+        None => check["name"].as_str().unwrap_or_default().to_owned(),
+    };
+    line["failed"].as_array().into_iter().flatten().map(spell).collect()
+}
+
+/// New evidence has come since this was asked.
+fn evidence_after_now(c: &Consortium, gateway: &str) -> Result<()> {
+    let before = line(c, gateway)?["last_evidence"].as_u64().unwrap_or_default();
+    wait::until("new evidence", SOON, || {
+        let last = line(c, gateway)?["last_evidence"].as_u64().unwrap_or_default();
+        ensure!(last > before, "the last evidence is of {last}");
+        Ok(())
+    })
+}
+
+fn one_is(c: &Consortium, gateway: &str, standing: &str, first: &str) -> Result<()> {
+    wait::until(&format!("{gateway} is {standing}: {first}"), SOON, || {
+        let line = line(c, gateway)?;
+        same("standing", line["standing"].as_str(), Some(standing))?;
+        ensure!(blame(&line).iter().any(|b| b == first), "to blame: {:?}", blame(&line));
+        Ok(())
+    })
+}
+
+/// Exactly these are bad, for exactly this; all others that are enrolled are good, on new evidence.
+fn fleet_is(c: &Consortium, bad: &[(&str, &str)]) -> Result<()> {
+    for gateway in ENROLLED {
+        evidence_after_now(c, gateway)?;
+        match bad.iter().find(|(g, _)| *g == gateway) {
+            Some((_, why)) => {
+                one_is(c, gateway, "bad", why)?;
+                same("to blame", blame(&line(c, gateway)?), vec![(*why).to_owned()])?;
+            }
+            None => {
+                let line = line(c, gateway)?;
+                same("standing", line["standing"].as_str(), Some("good"))
+                    .with_context(|| format!("{gateway}: {:?}", blame(&line)))?;
+            }
+        }
+    }
+    same("the other bank", line(c, OTHER_BANK)?["standing"].as_str(), Some("not-enrolled"))
+}
