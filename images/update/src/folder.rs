@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More files than this in one of our folders is not ours.
+/// A folder with more files than this is not ours.
 const MAX_FILES: usize = 256;
 
 /// The seven calls beneath boot entries and records. Names are plain: no separators.
@@ -109,7 +109,11 @@ impl Folder for DirFolder {
     fn list(&self) -> Result<Vec<String>, UpdateError> {
         let fail = |e| failed("list", &self.path, e);
         let mut names = Vec::new();
-        for item in std::fs::read_dir(&self.path).map_err(fail)?.take(MAX_FILES) {
+        for (n, item) in std::fs::read_dir(&self.path).map_err(fail)?.enumerate() {
+            if n == MAX_FILES {
+                // a list cut short could hide an entry that must go before its slot is written
+                return Err(fail(std::io::Error::other(format!("more than {MAX_FILES} files"))));
+            }
             let item = item.map_err(fail)?;
             if item.file_type().map_err(fail)?.is_file() {
                 names.extend(item.file_name().into_string());
@@ -183,6 +187,16 @@ mod tests {
         f.remove("one").unwrap();
         assert!(f.list().unwrap().is_empty());
         assert!(DirFolder::open(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_list_is_whole_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let f = DirFolder::open(dir.path()).unwrap();
+        (0..MAX_FILES).for_each(|n| f.write(&n.to_string(), b"").unwrap());
+        assert_eq!(f.list().unwrap().len(), MAX_FILES);
+        f.write("one-more", b"").unwrap();
+        assert!(matches!(f.list(), Err(UpdateError::Folder { operation: "list", .. })));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Signed bundles, two slots, and the way back: the engine of `xinguan update`.
+//! Signed bundles, two slots, and the way back: the engine of `xinguan-update`.
 //!
 //! | module | what |
 //! |---|---|

@@ -84,8 +84,8 @@ impl Updater {
         })
     }
 
-    /// Whether a bundle may be applied to this box, without touching anything.
-    pub fn check(&self, bundle: &Bundle) -> Result<(), UpdateError> {
+    /// Whether a bundle is for this box at all: its architecture, its ring.
+    pub fn check_meant(&self, bundle: &Bundle) -> Result<(), UpdateError> {
         let m = &bundle.manifest;
         if m.architecture != self.architecture {
             let (found, ours) = (m.architecture.to_string(), self.architecture.to_string());
@@ -94,6 +94,13 @@ impl Updater {
         if self.ring > m.ring {
             return Err(UpdateError::Ring { found: m.ring, ours: self.ring });
         }
+        Ok(())
+    }
+
+    /// Whether a bundle may be applied to this box now, without touching anything.
+    pub fn check(&self, bundle: &Bundle) -> Result<(), UpdateError> {
+        self.check_meant(bundle)?;
+        let m = &bundle.manifest;
         self.check_floor(m.number)?;
         let running = self.running_entry()?;
         if running.tries != Tries::Good {
@@ -120,8 +127,7 @@ impl Updater {
     /// power goes, the running system's entry and content are untouched, and no entry leads to half a system.
     pub fn apply(&self, bundle: &Bundle, progress: Progress<'_>) -> Result<Entry, UpdateError> {
         self.check(bundle)?;
-        bundle.root.read_chunks(|_| Ok(()))?;
-        bundle.verity.read_chunks(|_| Ok(()))?;
+        bundle.check_images()?;
         let uki = bundle.uki.read_all(MAX_UKI)?;
 
         let name = self.running.other();

@@ -1,4 +1,5 @@
 //! Power cuts: at every write and every sync, then at random, again and again.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail the test")]
 
 mod common;
 

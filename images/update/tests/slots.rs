@@ -1,4 +1,5 @@
 //! Updates on real files: what is written where, what is refused, the way back.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod common;
 

@@ -64,6 +64,13 @@ pub struct Bundle {
     pub seen: Seen,
 }
 
+impl Bundle {
+    /// Reads the three images and compares them with what was signed.
+    pub fn check_images(&self) -> Result<(), UpdateError> {
+        [&self.root, &self.verity, &self.uki].into_iter().try_for_each(|t| t.read_chunks(|_| Ok(())))
+    }
+}
+
 impl Target {
     /// Reads the file in chunks of at most 1 MiB. Fails, after the last one, if it is not what was signed.
     pub(crate) fn read_chunks(

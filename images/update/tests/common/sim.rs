@@ -15,7 +15,7 @@ use std::{
 
 /// How a file system keeps names over a power loss.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// no journal: of what was not synced, anything may have happened, a rename's halves apart
     Fat,
     /// a journal: what happened is a prefix of what was done
@@ -24,7 +24,7 @@ pub enum Kind {
 
 /// A simulated folder. Clones are handles of the same.
 #[derive(Clone)]
-pub struct SimFolder(Arc<Mutex<State>>);
+pub(crate) struct SimFolder(Arc<Mutex<State>>);
 
 struct State {
     kind: Kind,
@@ -41,7 +41,7 @@ struct State {
 }
 
 impl SimFolder {
-    pub fn new(kind: Kind, files: &[(String, Vec<u8>)], seed: u64, cut_at: Option<u64>) -> Self {
+    pub(crate) fn new(kind: Kind, files: &[(String, Vec<u8>)], seed: u64, cut_at: Option<u64>) -> Self {
         let names: BTreeMap<_, _> = files.iter().enumerate().map(|(i, (n, _))| (n.clone(), i)).collect();
         Self(Arc::new(Mutex::new(State {
             kind,
@@ -56,7 +56,7 @@ impl SimFolder {
         })))
     }
     /// Power off, power on.
-    pub fn after_power_loss(&self, cut_at: Option<u64>) -> Self {
+    pub(crate) fn after_power_loss(&self, cut_at: Option<u64>) -> Self {
         let mut s = self.0.lock().unwrap();
         let State { kind, files, durable, pending, chance, .. } = &mut *s;
         let whole = chance.below(pending.len() as u64 + 1) as usize;
@@ -175,18 +175,18 @@ impl Folder for SimFolder {
 
 /// Where the power goes: in the n-th such call.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Cut {
-    pub root_write: Option<u64>,
-    pub root_sync: Option<u64>,
-    pub verity_write: Option<u64>,
-    pub verity_sync: Option<u64>,
-    pub esp: Option<u64>,
-    pub state: Option<u64>,
+pub(crate) struct Cut {
+    pub(crate) root_write: Option<u64>,
+    pub(crate) root_sync: Option<u64>,
+    pub(crate) verity_write: Option<u64>,
+    pub(crate) verity_sync: Option<u64>,
+    pub(crate) esp: Option<u64>,
+    pub(crate) state: Option<u64>,
 }
 
 impl Cut {
     /// The n-th call of one of the six kinds.
-    pub fn of(kind: u64, n: u64) -> Self {
+    pub(crate) fn of(kind: u64, n: u64) -> Self {
         let mut cut = Self::default();
         let place = match kind {
             0 => &mut cut.root_write,
@@ -208,23 +208,23 @@ impl Cut {
 }
 
 /// A box: `a` runs, `b` holds what ran before.
-pub struct Machine {
-    pub running: SlotName,
-    pub disks: [(SimDisk, SimDisk); 2],
-    pub esp: SimFolder,
-    pub state: SimFolder,
+pub(crate) struct Machine {
+    pub(crate) running: SlotName,
+    pub(crate) disks: [(SimDisk, SimDisk); 2],
+    pub(crate) esp: SimFolder,
+    pub(crate) state: SimFolder,
 }
 
-pub const SLOT_BYTES: usize = 1_300_000;
-pub const TREE_BYTES: usize = 30_000;
+pub(crate) const SLOT_BYTES: usize = 1_300_000;
+pub(crate) const TREE_BYTES: usize = 30_000;
 
-pub fn version(text: &str) -> Version {
+pub(crate) fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
 impl Machine {
     /// Version 1.0.0 runs in slot a; 0.9.0 is good in slot b.
-    pub fn new(seed: u64, cut: Cut) -> Self {
+    pub(crate) fn new(seed: u64, cut: Cut) -> Self {
         let mut entries = Vec::new();
         let mut slot = |name, v: &str, cut: Cut| {
             let recipe = Recipe { manifest: super::manifest(v), ..Recipe::default() };
@@ -246,7 +246,7 @@ impl Machine {
             state: SimFolder::new(Kind::Journal, &[], seed ^ 4, cut.state),
         }
     }
-    pub fn after_power_loss(&self, cut: Cut) -> Self {
+    pub(crate) fn after_power_loss(&self, cut: Cut) -> Self {
         let slot = |s: SlotName| {
             let (root, verity) = &self.disks[s as usize];
             // only the idle slot is ever written
@@ -260,7 +260,7 @@ impl Machine {
             state: self.state.after_power_loss(cut.state),
         }
     }
-    pub fn updater(&self) -> Updater {
+    pub(crate) fn updater(&self) -> Updater {
         let slot = |s: SlotName| {
             let (root, verity) = self.disks[s as usize].clone();
             Slot { root: Box::new(root), verity: Box::new(verity) }
@@ -275,11 +275,11 @@ impl Machine {
             ring: 1,
         }
     }
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         self.esp.list().unwrap().iter().filter_map(|n| Entry::parse(n)).collect()
     }
     /// What the boot loader would start. Every entry must lead to a whole system: half a one fails the test.
-    pub fn boot(&self, context: &str) -> Entry {
+    pub(crate) fn boot(&self, context: &str) -> Entry {
         for entry in self.entries() {
             self.check_whole(&entry, context);
         }
