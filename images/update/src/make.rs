@@ -89,7 +89,7 @@ pub fn root(spec: &RootSpec<'_>, signers: &[&dyn Signer]) -> Result<Vec<u8>, Upd
     let online = role(&spec.online)?;
     let value = json!({
         "_type": "root", "spec_version": SPEC, "consistent_snapshot": true, "version": spec.version,
-        "expires": spec.expires.rfc3339(), "keys": keys,
+        "expires": whole_seconds(spec.expires), "keys": keys,
         "roles": {
             "root": role(&spec.root)?, "targets": role(&spec.targets)?,
             "snapshot": online, "timestamp": online,
@@ -110,7 +110,7 @@ pub fn targets(
         .map(|(name, c)| ((*name).to_owned(), json!({ "length": c.len, "hashes": { "sha256": c.sha256 } })))
         .collect();
     let value = json!({
-        "_type": "targets", "spec_version": SPEC, "version": version, "expires": expires.rfc3339(), "targets": list,
+        "_type": "targets", "spec_version": SPEC, "version": version, "expires": whole_seconds(expires), "targets": list,
     });
     sign::<Targets>("targets", value, signers)
 }
@@ -124,12 +124,12 @@ pub fn seal(
     online: &[&dyn Signer],
 ) -> Result<(), UpdateError> {
     let snapshot = json!({
-        "_type": "snapshot", "spec_version": SPEC, "version": versions.snapshot, "expires": expires.rfc3339(),
+        "_type": "snapshot", "spec_version": SPEC, "version": versions.snapshot, "expires": whole_seconds(expires),
         "meta": { "targets.json": describe(targets, versions.targets) },
     });
     let snapshot = sign::<Snapshot>("snapshot", snapshot, online)?;
     let timestamp = json!({
-        "_type": "timestamp", "spec_version": SPEC, "version": versions.timestamp, "expires": expires.rfc3339(),
+        "_type": "timestamp", "spec_version": SPEC, "version": versions.timestamp, "expires": whole_seconds(expires),
         "meta": { "snapshot.json": describe(&snapshot, versions.snapshot) },
     });
     let timestamp = sign::<Timestamp>("timestamp", timestamp, online)?;
@@ -206,6 +206,11 @@ fn digest_file(path: &Path) -> std::io::Result<Content> {
 fn describe(bytes: &[u8], version: u64) -> Value {
     let sha256 = hex::encode(Sha256::digest(bytes));
     json!({ "version": version, "length": bytes.len(), "hashes": { "sha256": sha256 } })
+}
+
+/// TUF's dates have no fractions (TUF 4.2); other clients refuse one.
+fn whole_seconds(time: UnixMillis) -> String {
+    UnixMillis(time.0 - time.0 % 1000).rfc3339()
 }
 
 /// Signs the canonical form (OLPC canonical JSON, as TUF 4.2 has it).

@@ -220,6 +220,10 @@ fn bundles_of_keys_in_files() {
     let pin = said.lines().find_map(|l| l.strip_prefix("sm2       ")).unwrap();
     let settings = fs::read_to_string(dir.path().join("update.toml")).unwrap();
     fs::write(dir.path().join("update.toml"), format!("sm2 = \"{pin}\"\n{settings}")).unwrap();
+    // other TUF clients take whole seconds only
+    let timestamp = fs::read(Path::new(&out_folder).join("metadata/timestamp.json")).unwrap();
+    let timestamp: serde_json::Value = serde_json::from_slice(&timestamp).unwrap();
+    assert_eq!(timestamp["signed"]["expires"].as_str().unwrap().len(), "2026-09-21T12:00:00Z".len());
     good(dir.path(), "apply", Some(Path::new(&out_folder)));
     assert!(good(dir.path(), "status", None).contains("slot b    2.1.0, on trial"));
 }
