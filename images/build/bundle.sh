@@ -3,7 +3,7 @@
 
 # bundle [VERSION]: what a box that runs an older version takes: images/update/README.md.
 bundle() {
-  local version=${1:-} parts="$BUILD/bundle" to="$IMAGE/bundle" keys="$OUT/keys-update"
+  local version=${1:-} to="$IMAGE/bundle" keys="$OUT/keys-update"
   [[ -e "$IMAGE/manifest.json" ]] || build
   [[ -n "$version" ]] || version=$(jq -er .gateway "$IMAGE/manifest.json")
   need openssl openssl "makes test keys"
@@ -12,26 +12,15 @@ bundle() {
   ensure_rust
   cargo build --locked -q -p image-update --bins
   update_keys
-  rm -rf "$parts" "$to"
-  mkdir -p "$parts"
-  partition_image root-a > "$parts/root"
-  partition_image verity-a > "$parts/verity"
+  rm -rf "$to"
   xinguan_bundle make --version "$version" --architecture "$ARCH" --number 1 --ring 0 \
-    --root-image "$parts/root" --verity-image "$parts/verity" --uki "$IMAGE/xinguan-$ARCH.efi" \
+    --root-image "$IMAGE/xinguan-$ARCH.root" --verity-image "$IMAGE/xinguan-$ARCH.verity" --uki "$IMAGE/xinguan-$ARCH.efi" \
     --trust-root "$keys/root.json" --metadata "$(date +%s)" \
     --release "$keys/release-1.pem" --release "$keys/release-2.pem" \
     --online "$keys/online.pem" --sm2 "$keys/countersign.pem" "$to"
-  rm -rf "$parts"
 }
 
 xinguan_bundle() { "$(dirname "$OUT")/debug/xinguan-bundle" "$@"; }
-
-# partition_image LABEL: a partition's bytes, out of the whole disk.
-partition_image() {
-  local offset size
-  read -r offset size < <(jq -er --arg name "$1" '.[] | select(.label == $name) | "\(.offset) \(.raw_size)"' "$IMAGE/partitions.json")
-  dd if="$IMAGE/xinguan-$ARCH.raw" bs=1M iflag=skip_bytes,count_bytes skip="$offset" count="$size" status=none
-}
 
 # In the folder `keys`: three keys that sign roots, three that sign releases, one that states freshness, one of SM2. Test keys,
 # made once, never committed.

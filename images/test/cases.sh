@@ -97,10 +97,8 @@ root_byte() {
   stop
 }
 
-KERNEL_FILE=::EFI/Linux/xinguan_1.efi
-
 # replace_kernel FILE: on the box's ESP.
-replace_kernel() { mcopy -o -i "$BOX/disk.raw@@$(partition esp)" "$1" "$KERNEL_FILE"; }
+replace_kernel() { mcopy -o -i "$BOX/disk.raw@@$(partition esp)" "$1" "::EFI/Linux/xinguan_$(jq -er .gateway "$IMAGE/manifest.json")_a.efi"; }
 
 refused() {
   start boot
