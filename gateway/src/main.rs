@@ -47,6 +47,8 @@ enum Command {
     /// Look at the keystore, make its keys, test and time it
     #[command(subcommand)]
     Hsm(commands::hsm::HsmCommand),
+    /// Check and apply signed updates, go back to the system before (runs the updater, `xinguan-update`)
+    Update(commands::update::UpdateArgs),
     /// Print the page of problem types
     Problems,
     /// Print the bank API's OpenAPI 3.1 document
@@ -91,6 +93,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Call(args) => commands::call::run(&args, &mut out).await,
         Command::Board(command) => commands::board::run(&command, &mut out),
         Command::Hsm(command) => commands::hsm::run(command).await,
+        Command::Update(args) => commands::update::run(&args),
         Command::Problems => {
             out.write_all(xinguan::reject::markdown().as_bytes())?;
             Ok(Exit::Ok)

@@ -1,7 +1,12 @@
 # Initrd, verity, kernel image, disk. Sourced.
 # shellcheck shell=bash
 
-SEED=9d1c6d2a-4a7e-4f0a-8b52-61e5a0c3f7d4 # partition ids are made of it: the same in every build
+# version: of the release, by the gateway in it.
+version() { "$PROGRAMS/xinguan" --version | cut -d' ' -f2; }
+
+# seed: ids of partitions and file systems are made of it. The same in every build of a release, another in the next: a
+# kernel finds its root and hash tree by their ids, and the other slot holds another release's.
+seed() { printf 'xinguan %s %s' "$ARCH" "$(version)" | sha256sum | sed 's/^\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/'; }
 
 initrd() { pack initrd; }
 
@@ -14,33 +19,40 @@ pack() {
       zstd -q -10 -T0 -f -o "$1/$2.zst"' bash "/build/$ARCH" "$1"
 }
 
-# repart_pass DISK OPTION…: partitions into a file, without devices.
+# repart_pass DEFINITIONS DISK OPTION…: partitions into a file, without devices.
 repart_pass() {
-  local disk=$1
-  shift
+  local definitions=$1 disk=$2
+  shift 2
   rm -f "$BUILD/$disk"
-  in_tools systemd-repart --dry-run=no --offline=yes --empty=create --size=auto --sector-size=512 --seed="$SEED" --json=short \
-    --architecture="$ARCH" --definitions="/build/$ARCH/repart.d" --copy-source="/build/$ARCH" \
+  in_tools systemd-repart --dry-run=no --offline=yes --empty=create --size=auto --sector-size=512 --seed="$(seed)" --json=short \
+    --architecture="$ARCH" --definitions="/build/$ARCH/$definitions" --copy-source="/build/$ARCH" \
     --private-key=/build/keys/verity.key --certificate=/build/keys/verity.crt "$@" "/build/$ARCH/$disk" 2> "$BUILD/repart.log" || { tail -n 20 "$BUILD/repart.log" >&2; return 1; }
 }
 
 # First pass: the root and its signature, which the kernel's command line then names.
 root_hash() {
   find "$BUILD/root" -exec touch --no-dereference --date="@$(epoch)" {} +
-  rm -rf "$BUILD/repart.d" "$BUILD"/root.*
-  mkdir -p "$BUILD/repart.d"
-  cp "$RECIPE"/repart.d/2*.conf "$BUILD/repart.d/"
-  repart_pass root.raw --split=yes > "$BUILD/root.json"
+  rm -rf "$BUILD"/{root-repart.d,repart.d,root.*}
+  cp -r "$RECIPE/root-repart.d" "$BUILD/"
+  repart_pass root-repart.d root.raw --split=yes > "$BUILD/root.json"
   jq -er 'map(select(.roothash)) | .[0].roothash' "$BUILD/root.json" > "$BUILD/roothash"
   # the signature partition is JSON, padded with zeros
   tr -d '\0' < "$(ls "$BUILD"/root.*sig*.raw)" > "$BUILD/signature.json"
   [[ "$(jq -r .rootHash "$BUILD/signature.json")" == "$(< "$BUILD/roothash")" ]] || { say "the signature is for another root" >&2; return 1; }
 }
 
+# first_pass [-verity]: the file of the root, or of its hash tree.
+first_pass() { printf '%s' "$BUILD/root.root-$ARCH${1:-}.raw"; }
+
+file_system_id() { in_tools blkid --probe --output value --match-tag UUID "/build/${1#"$WORK/"}"; }
+
 command_line() {
   {
     cat "$RECIPE"/cmdline.d/{all,"$ARCH"}/*.conf | sed 's/#.*//'
     printf 'roothash=%s ' "$(< "$BUILD/roothash")"
+    # by what they contain: the same kernel starts from either slot
+    printf 'systemd.verity_root_data=UUID=%s ' "$(file_system_id "$(first_pass)")"
+    printf 'systemd.verity_root_hash=UUID=%s ' "$(file_system_id "$(first_pass -verity)")"
     printf 'systemd.verity_root_options=panic-on-corruption,root-hash-signature=/usr/lib/xinguan/root.p7s'
   } | tr -s '\n ' ' ' | sed 's/^ //' > "$BUILD/cmdline"
   # x86's kernel cuts it off there
@@ -84,12 +96,14 @@ secure-boot-enroll off
 CONF
 }
 
-# Second pass: the whole disk. The data partition is made by the box itself.
+# Second pass: the whole disk, the root in slot a. The data partition is made by the box itself.
 whole_disk() {
-  cp "$BUILD/uki.efi" "$BUILD/esp/EFI/Linux/xinguan_1.efi"
+  rm -rf "$WORK/slot"
+  mkdir -p "$WORK/slot"
+  cp "$(first_pass)" "$WORK/slot/root"
+  cp "$(first_pass -verity)" "$WORK/slot/verity"
+  cp "$BUILD/uki.efi" "$BUILD/esp/EFI/Linux/xinguan_$(version)_a.efi"
   find "$BUILD/esp" -exec touch --date="@$(epoch)" {} +
-  cp "$RECIPE"/repart.d/*.conf "$BUILD/repart.d/"
-  repart_pass disk.raw > "$BUILD/disk.json"
-  [[ "$(jq -er 'map(select(.roothash)) | .[0].roothash' "$BUILD/disk.json")" == "$(< "$BUILD/roothash")" ]] ||
-    { say "the second pass made another root than the first" >&2; return 1; }
+  cp -r "$RECIPE/repart.d" "$BUILD/"
+  repart_pass repart.d disk.raw > "$BUILD/disk.json"
 }

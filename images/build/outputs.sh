@@ -6,6 +6,8 @@ outputs() {
   mkdir -p "$IMAGE.new"
   mv "$BUILD/disk.raw" "$IMAGE.new/xinguan-$ARCH.raw"
   cp "$BUILD/uki.efi" "$IMAGE.new/xinguan-$ARCH.efi"
+  cp "$(first_pass)" "$IMAGE.new/xinguan-$ARCH.root"
+  cp "$(first_pass -verity)" "$IMAGE.new/xinguan-$ARCH.verity"
   cp "$BUILD/disk.json" "$IMAGE.new/partitions.json"
   manifest > "$IMAGE.new/manifest.json"
   parts > "$IMAGE.new/sbom.spdx.json"
@@ -18,7 +20,7 @@ outputs() {
 # What a verifier compares a box with. Not signed yet.
 manifest() {
   jq -n --arg architecture "$ARCH" --arg kernel "$KERNEL" --arg root "$(< "$BUILD/roothash")" \
-    --arg version "$("$PROGRAMS/xinguan" --version | cut -d' ' -f2)" --arg profile "$IMAGE_PROFILE" \
+    --arg version "$(version)" --arg profile "$IMAGE_PROFILE" \
     --rawfile pcr "$BUILD/pcr11" --rawfile command_line "$BUILD/cmdline" \
     --arg uki "$(unsigned_digest "$BUILD/uki.efi")" --arg initrd "$(sha256sum < "$BUILD/initrd.zst" | cut -d' ' -f1)" \
     --rawfile lock <(grep "^$ARCH " "$LOCK") '{

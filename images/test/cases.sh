@@ -94,8 +94,9 @@ smuggled_credential() {
 }
 
 # A disk like the image's, but for one more file in its root, which makes the gateway's request at every boot.
+# shellcheck disable=SC2034 # read by the builder
 disk_with_request() {
-  # shellcheck disable=SC2034 # read by kernel_image
+  PROGRAMS="$OUT/programs/$ARCH"
   KERNEL=$(basename "$BUILD"/packages/usr/lib/modules/*)
   local file="$BUILD/root/usr/lib/tmpfiles.d/zz-request.conf"
   printf 'f /run/xinguan/clear-data-key\n' > "$file"
@@ -137,10 +138,8 @@ root_byte() {
   stop
 }
 
-KERNEL_FILE=::EFI/Linux/xinguan_1.efi
-
 # replace_kernel FILE: on the box's ESP.
-replace_kernel() { mcopy -o -i "$BOX/disk.raw@@$(partition esp)" "$1" "$KERNEL_FILE"; }
+replace_kernel() { mcopy -o -i "$BOX/disk.raw@@$(partition esp)" "$1" "::EFI/Linux/xinguan_$(jq -er .gateway "$IMAGE/manifest.json")_a.efi"; }
 
 refused() {
   start boot

@@ -16,6 +16,7 @@ pub mod show;
 #[cfg(feature = "dev")]
 mod tests;
 pub mod trace;
+pub mod update;
 pub mod verify;
 
 pub use exit::Exit;

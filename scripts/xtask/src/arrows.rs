@@ -31,6 +31,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-soft", 4),
     ("xinguan", 5),
     ("image-checks", 9), // runs in the image, depends on none of ours
+    ("image-update", 9), // a program: who depended on it would have its second crypto library
     ("xtask", 9),        // depends on none of ours
     ("blackbox", 9),
 ];
@@ -184,6 +185,7 @@ mod tests {
             ("blackbox", "gw-ledger", Some("dev"), false),
             ("blackbox", "xinguan", Some("dev"), false),
             ("xtask", "gw-proto", None, false),
+            ("xinguan", "image-update", None, false),
             ("gw-policy", "tokio", None, false),
             ("gw-sm", "xinguan", Some("build"), false),
         ] {

@@ -22,7 +22,18 @@ struct Bans {
 struct Ban {
     #[serde(rename = "crate")]
     name: String,
+    /// crates that may depend on it all the same; none: nobody may have it
+    wrappers: Option<Vec<String>>,
     reason: String,
+}
+
+impl Ban {
+    /// How the ban is broken, given who depends on the crate.
+    fn breach(&self, by: &[&str]) -> Option<String> {
+        let Some(wrappers) = &self.wrappers else { return Some(String::new()) };
+        let others: Vec<&str> = by.iter().copied().filter(|b| !wrappers.iter().any(|w| w == b)).collect();
+        (!others.is_empty()).then(|| format!(" for {}", others.join(", ")))
+    }
 }
 
 #[derive(Deserialize)]
@@ -37,6 +48,7 @@ struct Resolve {
 #[derive(Deserialize)]
 struct Node {
     id: String,
+    dependencies: Vec<String>,
 }
 #[derive(Deserialize)]
 struct Package {
@@ -56,14 +68,22 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let metadata: Metadata = serde_json::from_value(raw).context("cargo metadata has another form")?;
     let used: HashSet<&str> = metadata.resolve.nodes.iter().map(|n| n.id.as_str()).collect();
     let packages = metadata.packages.iter().filter(|p| used.contains(p.id.as_str()));
-    Ok(packages.flat_map(|p| problems(&rules, p)).collect())
+    Ok(packages.flat_map(|p| problems(&rules, p, &dependents(&metadata, p))).collect())
 }
 
-fn problems(rules: &Rules, p: &Package) -> Vec<String> {
+/// Names of the crates that depend on one, in any kind of build.
+fn dependents<'a>(metadata: &'a Metadata, p: &Package) -> Vec<&'a str> {
+    let nodes = metadata.resolve.nodes.iter().filter(|n| n.dependencies.contains(&p.id));
+    let by: HashSet<&str> = nodes.map(|n| n.id.as_str()).collect();
+    metadata.packages.iter().filter(|p| by.contains(p.id.as_str())).map(|p| p.name.as_str()).collect()
+}
+
+/// What is wrong with a crate that `by` depend on.
+fn problems(rules: &Rules, p: &Package, by: &[&str]) -> Vec<String> {
     let who = format!("{} {}", p.name, p.version);
     let mut out = Vec::new();
     if let Some(ban) = rules.bans.deny.iter().find(|b| b.name == p.name) {
-        out.push(format!("{who}: banned: {}", ban.reason));
+        out.extend(ban.breach(by).map(|how| format!("{who}: banned{how}: {}", ban.reason)));
     }
     let Some(source) = &p.source else { return out }; // ours
     if !source.starts_with(REGISTRY) {
@@ -160,7 +180,12 @@ mod tests {
     #[test]
     fn bans_sources_and_missing_licences_are_named() {
         let rules: Rules = toml::from_str(
-            "[licenses]\nallow = [\"MIT\"]\n[bans]\ndeny = [{ crate = \"native-tls\", reason = \"rustls\" }]",
+            r#"licenses.allow = ["MIT"]
+            [bans]
+            deny = [
+              { crate = "native-tls", reason = "rustls" },
+              { crate = "aws-lc", wrappers = ["tough", "x"], reason = "ring" },
+            ]"#,
         )
         .unwrap();
         let p = |name: &str, license: Option<&str>, source: Option<&str>| Package {
@@ -171,11 +196,17 @@ mod tests {
             source: source.map(Into::into),
         };
         let registry = Some("registry+index");
-        assert_eq!(problems(&rules, &p("a", Some("MIT"), registry)), [] as [String; 0]);
-        assert_eq!(problems(&rules, &p("ours", Some("Apache-2.0"), None)), [] as [String; 0]);
-        assert!(problems(&rules, &p("native-tls", Some("MIT"), registry))[0].contains("banned: rustls"));
-        assert!(problems(&rules, &p("a", Some("MIT"), Some("git+x")))[0].contains("only the registry"));
-        assert!(problems(&rules, &p("a", None, registry))[0].contains("names no licence"));
-        assert!(problems(&rules, &p("a", Some("GPL-3.0"), registry))[0].contains("GPL-3.0"));
+        let wrapped = p("aws-lc", Some("MIT"), registry);
+        assert_eq!(problems(&rules, &wrapped, &["tough"]), [] as [String; 0]);
+        assert_eq!(
+            problems(&rules, &wrapped, &["tough", "xinguan"]),
+            ["aws-lc 1.0.0: banned for xinguan: ring"]
+        );
+        assert_eq!(problems(&rules, &p("a", Some("MIT"), registry), &[]), [] as [String; 0]);
+        assert_eq!(problems(&rules, &p("ours", Some("Apache-2.0"), None), &[]), [] as [String; 0]);
+        assert!(problems(&rules, &p("native-tls", Some("MIT"), registry), &[])[0].contains("banned: rustls"));
+        assert!(problems(&rules, &p("a", Some("MIT"), Some("git+x")), &[])[0].contains("only the registry"));
+        assert!(problems(&rules, &p("a", None, registry), &[])[0].contains("names no licence"));
+        assert!(problems(&rules, &p("a", Some("GPL-3.0"), registry), &[])[0].contains("GPL-3.0"));
     }
 }

@@ -26,7 +26,7 @@ mod verify;
 pub use algs::{SignatureCache, Sm2Sm3};
 pub use build::{CertKind, CertSpec, CrlSpec, Issuer, RevokedSerial, build_cert, build_crl};
 pub use crl::Crl;
-pub use names::signature_to_der;
+pub use names::{signature_from_der, signature_to_der};
 pub use parse::parse_cert;
 pub use pem::{certs_from_pem, certs_to_pem, crl_to_pem, crls_from_pem, key_from_pem, key_to_pem};
 pub(crate) use pem::{key_from_pkcs8, key_to_pkcs8};

@@ -115,7 +115,7 @@ pub fn signature_to_der(signature: &Signature) -> der::Result<Vec<u8>> {
 }
 
 /// DER as r ‖ s. Strict: one signature has one form, numbers above 256 bits are refused.
-pub(crate) fn signature_from_der(bytes: &[u8]) -> Option<Signature> {
+pub fn signature_from_der(bytes: &[u8]) -> Option<Signature> {
     // two 33-byte integers with their headers
     if bytes.len() > 72 {
         return None;
