@@ -6,6 +6,7 @@
 )]
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
 use blackbox::{
     Agreement, Ask, BANK, Caller, Cases, Consortium, HANGZHOU, HEFEI, LEDGER, Listener, OTHER_BANK, Profile,
     Reply, SUPERVISOR,
@@ -18,6 +19,7 @@ use blackbox::{
     },
 };
 use serde_json::Value;
+use sha2::Digest as _;
 use std::time::Duration;
 
 /// A round of evidence each second, but on a busy machine.
@@ -91,7 +93,19 @@ fn html(reply: &Reply, status: u16) -> Result<String> {
     let shown = String::from_utf8(reply.body.clone())?;
     ensure!(reply.status == status, "HTTP {} instead of {status}: {shown}", reply.status);
     same("media type", reply.header("content-type"), Some("text/html; charset=utf-8"))?;
-    Ok(shown)
+    // what a person reads, without what it looks like
+    let (before, styled) = shown.split_once("<style>").context("no style")?;
+    let (style, after) = styled.split_once("</style>").context("a style without end")?;
+    let digest = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(style));
+    let policy = reply.header("content-security-policy").unwrap_or_default();
+    ensure!(
+        policy.contains(&format!("style-src 'sha256-{digest}'")),
+        "{policy} does not allow the page's style"
+    );
+    for never in ["url(", "@import", "http"] {
+        ensure!(!style.contains(never), "{never} is in the style");
+    }
+    Ok(format!("{before}{after}"))
 }
 
 fn page(c: &Consortium, who: &str, path: &str) -> Result<String> {
@@ -118,12 +132,12 @@ fn strict(c: &Consortium) -> Result<()> {
     let reply = ask(c, "viewer", &Ask::get("/console/").header("Accept-Language", "zh-CN,zh;q=0.9"))?;
     let zh = html(&reply, 200)?;
     let policy = reply.header("content-security-policy").unwrap_or_default();
-    for part in ["default-src 'none'", "style-src 'sha256-", "frame-ancestors 'none'", "base-uri 'none'"] {
+    for part in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
         ensure!(policy.contains(part), "{part} is not in {policy}");
     }
     same("referrer", reply.header("referrer-policy"), Some("same-origin"))?;
     same("cache", reply.header("cache-control"), Some("no-store"))?;
-    for never in ["<script", "http://", "https://", "url(", "@import", " style="] {
+    for never in ["<script", "http://", "https://", "<link", "<img", " style=", " on"] {
         ensure!(!zh.contains(never), "{never} is in the page");
     }
     ensure!(zh.contains("<html lang=\"zh-CN\">") && zh.contains("未登记") && zh.contains("UTC+8"), "{zh}");
@@ -210,7 +224,7 @@ fn traced(c: &Consortium, asked: &Agreement, authorization: &str) -> Result<()> 
         let wanted = [
             asked.statement.subject.expose(),
             institution_of(BANK),
-            "before a loan",
+            "before the loan",
             "basic information",
             authorization,
             "signed by the enterprise",

@@ -91,7 +91,7 @@ impl Visit {
 
 /// A path with a language and more in its query.
 pub(super) fn link(lang: Lang, path: &str, more: &[(&str, &str)]) -> String {
-    let mut query = form_urlencoded::Serializer::new(format!("{path}?"));
+    let mut query = form_urlencoded::Serializer::for_suffix(format!("{path}?"), path.len() + 1);
     let query = query.append_pair("lang", lang.code()).extend_pairs(more);
     query.finish()
 }
