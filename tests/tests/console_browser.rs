@@ -156,25 +156,33 @@ fn spread(mut of: Vec<f64>) -> String {
     )
 }
 
+/// From nothing, where Chromium starts a process for the page, and from another page of the console; and an
+/// almost empty page, which shows what is the browser's own.
 fn paints(browser: &Browser, at: &Forwarder) -> Result<()> {
-    for (name, path) in
-        [("fleet", "/console/?lang=zh".to_owned()), ("device", format!("/console/devices/{BAD}?lang=zh"))]
-    {
-        let (mut paints, mut bytes) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            browser.open("about:blank")?;
-            browser.open(&at.url(&path))?;
-            let paint = wait::until("painted", Duration::from_secs(10), || {
-                let expression = "performance.getEntriesByName('first-contentful-paint')[0].startTime";
-                browser.evaluate(expression)?.as_f64().context("not yet")
-            })?;
-            paints.push(paint);
-            let first = browser.evaluate("performance.getEntriesByType('navigation')[0].responseStart")?;
-            bytes.push(first.as_f64().context("no timing")?);
-        }
-        say(&format!("{name}: first contentful paint {}", spread(paints)));
-        say(&format!("{name}: first byte in the browser {}", spread(bytes)));
+    let device = format!("/console/devices/{BAD}?lang=zh");
+    let pages = [("fleet", at.url("/console/?lang=zh")), ("device", at.url(&device))];
+    let nothing = "about:blank".to_owned();
+    for (name, page) in &pages {
+        paint(browser, &format!("{name}, from nothing"), page, &nothing)?;
+        paint(browser, &format!("{name}, from the console"), page, &at.url("/console/chain"))?;
     }
+    paint(browser, "one word, from nothing", "data:text/html,<p>word", &nothing)
+}
+
+fn paint(browser: &Browser, name: &str, page: &str, from: &str) -> Result<()> {
+    let (mut paints, mut bytes) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        browser.open(from)?;
+        browser.open(page)?;
+        paints.push(wait::until("painted", Duration::from_secs(10), || {
+            let expression = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
+            browser.evaluate(expression)?.as_f64().context("not yet")
+        })?);
+        let first = browser.evaluate("performance.getEntriesByType('navigation')[0].responseStart")?;
+        bytes.push(first.as_f64().context("no timing")?);
+    }
+    say(&format!("{name}: first paint {}", spread(paints)));
+    say(&format!("{name}: first byte in the browser {}", spread(bytes)));
     Ok(())
 }
 

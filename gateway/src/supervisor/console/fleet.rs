@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub(super) const PATH: &str = "/console/";
 /// Devices on one page.
-const PER_PAGE: usize = 100;
+const PER_PAGE: usize = 50;
 /// Failed checks named on one line.
 const NAMED: usize = 3;
 
