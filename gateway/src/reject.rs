@@ -100,6 +100,9 @@ problems! {
     FORBIDDEN = "role-missing", 403, Caller, false, "The caller lacks the role for this", "权限不足",
         "The caller is known but its roles do not include this operation.",
         "Ask the gateway's administrator for the role that `detail` names.";
+    CROSS_SITE = "cross-site-request", 403, Caller, false, "The form comes from elsewhere", "表单来自其他站点",
+        "A form of the console was sent, but the browser does not say that it comes from the console's own page.",
+        "Open the console itself and send the form from there; a program uses `/admin/v1/…`.";
     // --- limits
     QUOTA = "quota-exceeded", 429, Caller, true, "Too many requests", "超出限额",
         "A limit of institution, operator, subject or authorization is used up for now.",

@@ -14,6 +14,7 @@
 //! | [`harness::tpm`] | a simulated TPM for each gateway |
 //! | [`harness::impostor`] | a source that answers what a test wants |
 //! | [`harness::endpoint`] | a ledger endpoint that lies |
+//! | [`harness::browser`] | Chromium without a screen; [`harness::forwarder`] shows a certificate for it |
 //! | [`harness::cases`] | a table of cases in one running consortium |
 //!
 //! One test binary has one `#[test]`: cargo-nextest runs each test in a process of its own, and making a

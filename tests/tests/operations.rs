@@ -135,6 +135,10 @@ fn examples(c: &Consortium) -> Result<Examples> {
     let query = json!({ "authorization_id": "0".repeat(64), "subject": shown.statement.subject,
                         "purpose": "01", "dimensions": ["basic"] });
     let look = json!({ "subject": shown.statement.subject, "reason": "table of operations" });
+    let traces = format!("subject={}&reason=table+of+operations", shown.statement.subject.expose());
+    let traces = Ask::new("POST", "/console/traces", Some(traces.into_bytes()))
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .header("Sec-Fetch-Site", "same-origin");
     let row = |listener, method, path, gateway, ask, then| {
         ((listener, method, path), Example { gateway, ask, then })
     };
@@ -241,6 +245,26 @@ fn examples(c: &Consortium) -> Result<Examples> {
             Ask::get("/admin/v1/devices/bank-suzhou-1/appraisal"),
             Refused("attestation-not-enrolled"),
         ),
+        row(
+            admin,
+            "GET",
+            "/console/",
+            SUPERVISOR,
+            Ask::get("/console/"),
+            Refused("attestation-not-enrolled"),
+        ),
+        row(
+            admin,
+            "GET",
+            "/console/devices/{id}",
+            SUPERVISOR,
+            Ask::get("/console/devices/bank-suzhou-1"),
+            Refused("attestation-not-enrolled"),
+        ),
+        row(admin, "GET", "/console/traces", SUPERVISOR, Ask::get("/console/traces"), Done(200)),
+        row(admin, "POST", "/console/traces", SUPERVISOR, traces, Done(200)),
+        row(admin, "GET", "/console/chain", SUPERVISOR, Ask::get("/console/chain"), Done(200)),
+        row(admin, "GET", "/console/limits", SUPERVISOR, Ask::get("/console/limits"), Done(200)),
         row(admin, "GET", "/healthz", BANK, Ask::get("/healthz"), Done(200)),
         row(admin, "GET", "/readyz", BANK, Ask::get("/readyz"), Done(200)),
         row(admin, "GET", "/metrics", BANK, Ask::get("/metrics"), Done(200)),

@@ -12,6 +12,7 @@
 //! | `GET /admin/v1/devices` | view | each device's verdict, and what is to blame (supervisor) |
 //! | `GET /admin/v1/devices/{id}/appraisal` | auditor | what its newest verdict rests on (supervisor) |
 //! | `POST /admin/v1/drain` | operator | take no new requests |
+//! | `GET /console/…` | by page | the supervisor's web console, `supervisor/console/` |
 
 use super::call::{self, Bounds, Call, Reply, parse_json};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     stages::identify::{self, IdentifiedOperator, OperatorRole},
     supervisor::{
         attest::{enrol as enrolment, fleet},
+        console,
         look::{self, LookRequest},
     },
 };
@@ -48,7 +50,8 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
             .route("/admin/v1/reconciliation", get(reconciliation))
             .route("/admin/v1/enrolments", post(enrol))
             .route("/admin/v1/devices", get(devices))
-            .route("/admin/v1/devices/{id}/appraisal", get(appraisal));
+            .route("/admin/v1/devices/{id}/appraisal", get(appraisal))
+            .merge(console::routes());
     }
     router
 }
@@ -123,13 +126,7 @@ async fn looks(State(app): State<Arc<App>>, request: Request<Body>) -> Response<
     call::run(&app, bounds(&app), "looks", request, |app, call| async move {
         let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Auditor)?;
         let asked: LookRequest = parse_json(&call.headers, &call.body)?;
-        let tag = app.tags.subject(&asked.subject);
-        app.journal_note("look-up", serde_json::json!({ "subject_tag": tag, "by": who.name() })).await?;
-        let work = Arc::clone(&app);
-        let found = tokio::task::spawn_blocking(move || look::at_subject(&work, who.name(), &asked))
-            .await
-            .map_err(Rejection::internal)??;
-        Reply::json(&found)
+        Reply::json(&look::recorded(&app, who.name(), asked).await?)
     })
     .await
 }

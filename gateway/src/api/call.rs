@@ -187,6 +187,11 @@ fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
     if found == sha256_base64(body) { Ok(()) } else { Err(wrong("sha-256 of the received body differs")) }
 }
 
+/// The value of `Content-Digest` for a body (RFC 9530 §2).
+pub(crate) fn content_digest(body: &[u8]) -> String {
+    format!("sha-256=:{}:", sha256_base64(body))
+}
+
 fn sha256_base64(body: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(body))
 }
@@ -249,7 +254,7 @@ fn finish(
     let headers = response.headers_mut();
     set(headers, HeaderName::from_static("traceparent"), &trace.traceparent());
     set(headers, header::CACHE_CONTROL, "no-store");
-    set(headers, HeaderName::from_static("content-digest"), &format!("sha-256=:{}:", sha256_base64(body)));
+    set(headers, HeaderName::from_static("content-digest"), &content_digest(body));
     if let Some((policy, state)) = header_values(quotas) {
         set(headers, HeaderName::from_static("ratelimit-policy"), &policy);
         set(headers, HeaderName::from_static("ratelimit"), &state);

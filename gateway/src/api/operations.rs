@@ -83,6 +83,12 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/enrolments", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices/{id}/appraisal", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "GET", "/console/", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/console/devices/{id}", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/console/traces", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "POST", "/console/traces", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "GET", "/console/chain", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/console/limits", Who::Role(OperatorRole::Auditor)),
 ];
 
 /// The methods that have a row at a path; none where the path has none. HEAD shows no more than GET.

@@ -19,7 +19,7 @@ use gw_proto::{
     record::{Side, Trace},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The most uses that one reconciliation reads.
 const MAX_EXAMINED: usize = 100_000;
@@ -95,8 +95,16 @@ pub struct Looks {
     pub lookups: Vec<(UnixMillis, String, String)>,
 }
 
+/// Follows one firm, for an identified auditor. In the journal first: the API and the console both come here.
+pub async fn recorded(app: &Arc<App>, who: &str, asked: LookRequest) -> Result<Looks, Rejection> {
+    let tag = app.tags.subject(&asked.subject);
+    app.journal_note("look-up", serde_json::json!({ "subject_tag": tag, "by": who })).await?;
+    let (work, who) = (Arc::clone(app), who.to_owned());
+    tokio::task::spawn_blocking(move || at_subject(&work, &who, &asked)).await.map_err(Rejection::internal)?
+}
+
 /// Follows one firm. Records the look-up first.
-pub fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Rejection> {
+fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Rejection> {
     let length = asked.reason.chars().count();
     if !(4..=200).contains(&length) || asked.reason.chars().any(char::is_control) {
         return Err(Rejection::new(

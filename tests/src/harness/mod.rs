@@ -1,10 +1,12 @@
 //! What tests are made of.
 
 pub mod agreement;
+pub mod browser;
 pub mod caller;
 pub mod cases;
 pub mod consortium;
 pub mod endpoint;
+pub mod forwarder;
 pub mod impostor;
 pub mod inside;
 pub mod ports;

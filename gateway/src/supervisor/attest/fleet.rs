@@ -94,7 +94,8 @@ fn unknown(device: NodeId, institution: InstitutionId) -> Line {
     }
 }
 
-fn standing(verdict: &Verdict, now: UnixMillis) -> Standing {
+/// How a device with this newest verdict stands.
+pub(in crate::supervisor) fn standing(verdict: &Verdict, now: UnixMillis) -> Standing {
     let good = verdict.good_until.is_some_and(|until| now < until);
     if good { Standing::Good } else { Standing::Bad }
 }

@@ -24,7 +24,8 @@ pub(in crate::supervisor) const TABLES: &str = "
     create table if not exists verdict (
       id integer primary key, device text not null, at integer not null, passed integer not null,
       body text not null, counters text, appraisal text) strict;
-    create index if not exists verdict_device on verdict (device, id);";
+    create index if not exists verdict_device on verdict (device, id);
+    create index if not exists verdict_result on verdict (device, passed, id);";
 
 /// Why a device was not enrolled.
 #[derive(Debug, thiserror::Error)]
@@ -142,9 +143,9 @@ impl SupervisorStore {
             .optional()?;
         let Some((body, passed)) = newest else { return Ok(None) };
         let since: i64 = db.query_row(
-            "select min(at) from verdict where device = ?1 and id >
-               coalesce((select max(id) from verdict where device = ?1 and passed <> ?2), 0)",
-            params![device.as_str(), passed],
+            "select at from verdict where device = ?1 and id >
+               coalesce((select max(id) from verdict where device = ?1 and passed = ?2), 0) order by id limit 1",
+            params![device.as_str(), !passed],
             |r| r.get(0),
         )?;
         Ok(Some((value("verdict", &body)?, UnixMillis(u64::try_from(since).unwrap_or(0)))))
@@ -152,11 +153,12 @@ impl SupervisorStore {
 
     /// When evidence came last; silence is none.
     pub fn last_evidence(&self, device: &NodeId) -> Result<Option<UnixMillis>, StoreError> {
-        let at: Option<i64> = self.db().query_row(
-            "select max(at) from verdict where device = ?1 and appraisal is not null",
+        let found = self.db().query_row(
+            "select at from verdict where device = ?1 and appraisal is not null order by id desc limit 1",
             [device.as_str()],
-            |r| r.get(0),
-        )?;
+            |r| r.get::<_, i64>(0),
+        );
+        let at = found.optional()?;
         Ok(at.map(|at| UnixMillis(u64::try_from(at).unwrap_or(0))))
     }
 
