@@ -231,6 +231,9 @@ pub(super) struct RawVerifier {
 pub(super) struct RawAttestation {
     pub(super) interval_s: Option<u64>,
     pub(super) event_log: Option<String>,
+    pub(super) peers: Option<String>,
+    pub(super) lapsed: Option<String>,
+    pub(super) unjudged: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

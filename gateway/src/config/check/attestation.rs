@@ -2,7 +2,7 @@
 
 use super::value::Notes;
 use crate::config::{
-    attestation::{Attestation, BANKS, Verifier},
+    attestation::{Attestation, BANKS, Mode, PeerPolicy, Verifier},
     raw::{RawAttestation, RawVerifier},
 };
 use gw_attest::decide::{Policy, Rules};
@@ -14,7 +14,29 @@ pub(super) fn attestation(n: &mut Notes, raw: RawAttestation) -> Option<Attestat
         None => Some(None),
         Some(path) => n.path("attestation.event_log", Some(path)).map(Some),
     };
-    Some(Attestation { interval: Duration::from_secs(interval?), event_log: event_log? })
+    let peers = peers(n, raw.peers, raw.lapsed, raw.unjudged);
+    Some(Attestation { interval: Duration::from_secs(interval?), event_log: event_log?, peers: peers? })
+}
+
+fn peers(
+    n: &mut Notes,
+    mode: Option<String>,
+    lapsed: Option<String>,
+    unjudged: Option<String>,
+) -> Option<PeerPolicy> {
+    let modes = [("observe", Mode::Observe), ("warn", Mode::Warn), ("enforce", Mode::Enforce)];
+    let allowed = [("refuse", false), ("allow", true)];
+    let mode = n.word("attestation.peers", mode, &modes);
+    let lapsed = n.word("attestation.lapsed", lapsed, &allowed);
+    let unjudged = n.word("attestation.unjudged", unjudged, &allowed);
+    let policy = PeerPolicy { mode: mode?, allow_lapsed: lapsed?, allow_unjudged: unjudged? };
+    if policy.mode != Mode::Enforce {
+        n.weak("attestation.peers is not \"enforce\": a gateway that a supervisor found bad is traded with");
+    }
+    if policy.allow_lapsed {
+        n.weak("attestation.lapsed = \"allow\": a gateway that gives no evidence any more is traded with");
+    }
+    Some(policy)
 }
 
 pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {

@@ -13,8 +13,10 @@
 //! | [`appraisal`] | the same once more, offline, from what was exported |
 //! | [`history`] | enrolments and verdicts in SQLite |
 //! | [`silence`] | no evidence is a verdict too |
+//! | [`announce`] | verdicts go to the ledger: others act on them |
 //! | [`fleet`] | what an operator sees |
 
+pub mod announce;
 pub mod appraisal;
 pub mod appraise;
 pub mod enrol;
@@ -57,6 +59,7 @@ pub struct Verifier {
     references: References,
     open: Mutex<Challenges>,
     limiter: DefaultKeyedRateLimiter<NodeId>,
+    announcements: announce::Announcements,
 }
 
 impl Verifier {
@@ -67,6 +70,7 @@ impl Verifier {
             references,
             open: Mutex::new(Challenges::new(MAX_OPEN)),
             limiter: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
+            announcements: announce::Announcements::default(),
         }
     }
 
