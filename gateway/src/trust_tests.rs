@@ -14,6 +14,12 @@ const SUPERVISOR: &str = "pboc-shanghai-1";
 const SOURCES: [&str; 2] = ["bureau-hangzhou-1", "bureau-hefei-1"];
 const REGIONS: [&str; 2] = ["330100", "340100"];
 
+/// One firm is asked about more often here than quotas allow.
+const WIDE: &str = "[limits]
+subject = { per_minute = 6000, burst = 1000 }
+authorization = { per_minute = 6000, burst = 1000 }
+";
+
 struct Trade {
     c: Consortium,
     bank: Arc<App>,
@@ -28,9 +34,9 @@ impl Trade {
         let supervisor = c.start(SUPERVISOR, "").await;
         let mut sources = Vec::new();
         for source in SOURCES {
-            sources.push(c.start(source, "").await);
+            sources.push(c.start(source, WIDE).await);
         }
-        let bank = c.start(BANK, bank).await;
+        let bank = c.start(BANK, &format!("{WIDE}{bank}")).await;
         Self { c, bank, sources, supervisor }
     }
 
