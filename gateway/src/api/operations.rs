@@ -71,6 +71,8 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Bank, "GET", "/problems", Who::AnyCertificate),
     row(ListenerKind::Man, "POST", "/man/v1/queries", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/deliveries", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/activations", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/activations/{id}/secret", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges/{id}/evidence", Who::ListedNode),
     row(ListenerKind::Admin, "GET", "/healthz", Who::AnyOperator),
@@ -83,6 +85,12 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/enrolments", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices/{id}/appraisal", Who::Role(OperatorRole::Auditor)),
+    row(
+        ListenerKind::Admin,
+        "POST",
+        "/admin/v1/devices/{id}/decommission",
+        Who::Role(OperatorRole::Operator),
+    ),
 ];
 
 /// The methods that have a row at a path; none where the path has none. HEAD shows no more than GET.

@@ -46,6 +46,8 @@ pub struct Verifier {
     pub manifests: PathBuf,
     /// whose manifests count, JSON
     pub makers: PathBuf,
+    /// PEM: whose chips may be enrolled; none: whatever the operator brings
+    pub manufacturers: Option<PathBuf>,
     /// what is asked for
     pub policy: Policy,
 }

@@ -220,6 +220,7 @@ pub(super) struct RawSupervisor {
 pub(super) struct RawVerifier {
     pub(super) manifests: Option<String>,
     pub(super) makers: Option<String>,
+    pub(super) manufacturers: Option<String>,
     pub(super) pcrs: Option<Vec<u64>>,
     pub(super) floor: Option<u64>,
     pub(super) silence_s: Option<u64>,

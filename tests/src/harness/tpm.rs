@@ -27,6 +27,9 @@ impl Tpms {
             this.manufacture(node, &setup)?;
             this.power_on(node)?;
         }
+        let pem = |name: &str| std::fs::read(this.folder.path().join(name));
+        let pinned = [pem("swtpm-localca-rootca-cert.pem")?, pem("ca-cert.pem")?].concat();
+        std::fs::write(this.folder.path().join("manufacturers.pem"), pinned)?;
         Ok(this)
     }
 
@@ -49,6 +52,18 @@ impl Tpms {
             .output()
             .context("cannot run tpm2_pcrextend (apt package tpm2-tools; scripts/test installs it)")?;
         succeeded("tpm2_pcrextend", &out)
+    }
+
+    /// What the manufacturer certified, read out of the chip by a program of others, in DER. No gateway may use it.
+    pub fn endorsement_certificate(&self, node: &str) -> Result<Vec<u8>> {
+        let out = Command::new("tpm2_nvread")
+            .args(["0x1c00016", "--tcti"])
+            .arg(format!("swtpm:path={}", self.socket(node).display()))
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run tpm2_nvread (apt package tpm2-tools; scripts/test installs it)")?;
+        succeeded("tpm2_nvread", &out)?;
+        Ok(out.stdout)
     }
 
     /// The box is switched off and on: PCRs begin anew. The gateway must have ended.

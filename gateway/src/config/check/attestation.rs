@@ -43,6 +43,15 @@ pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
     let k = |name: &str| format!("supervisor.attestation.{name}");
     let manifests = n.path(&k("manifests"), raw.manifests);
     let makers = n.path(&k("makers"), raw.makers);
+    let manufacturers = match raw.manufacturers {
+        Some(path) => n.path(&k("manufacturers"), Some(path)).map(Some),
+        None => {
+            n.weak(
+                "supervisor.attestation.manufacturers is not set: an enrolment rests on the operator's word",
+            );
+            Some(None)
+        }
+    };
     let floor = n.number(&k("floor"), raw.floor, 0, u64::from(u32::MAX));
     let silence = n.number(&k("silence_s"), raw.silence_s, 2, 86_400);
     let pcrs = pcrs(n, &k("pcrs"), raw.pcrs);
@@ -60,7 +69,8 @@ pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
     let policy = Policy::new(rules).map_err(|e| {
         n.problem("supervisor.attestation", e.to_string(), "correct it");
     });
-    Some(Verifier { manifests: manifests?, makers: makers?, policy: policy.ok()? })
+    let (manifests, makers) = (manifests?, makers?);
+    Some(Verifier { manifests, makers, manufacturers: manufacturers?, policy: policy.ok()? })
 }
 
 fn pcrs(n: &mut Notes, key: &str, raw: Option<Vec<u64>>) -> Option<BTreeSet<u8>> {

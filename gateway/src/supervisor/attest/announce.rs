@@ -49,8 +49,14 @@ impl Announcements {
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let Some(verifier) = &app.verifier else { return };
     check_histories(&app).await;
-    let mut all_at = app.clock.instant();
+    let (mut all_at, mut said) = (app.clock.instant(), false);
     loop {
+        if !said && !takes_verdicts(&app) {
+            said = true;
+            tracing::warn!(
+                "the rules in force know no verdicts: none is written until governance sets rules 2"
+            );
+        }
         let changed = std::mem::take(&mut *verifier.announcements.changed());
         let now = app.clock.instant();
         let only = (now < all_at).then_some(changed);
@@ -64,6 +70,14 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// The next block would; a state that is empty yet is no answer.
+fn takes_verdicts(app: &App) -> bool {
+    let state = app.state.read();
+    let next = Height(state.cursor().height.0.saturating_add(1));
+    let rules = View::new(&state).rules_at(next).ok().flatten();
+    rules.is_none_or(|rules| rules >= SINCE_RULES)
 }
 
 /// Writes what is due, of some devices or of all.
@@ -96,12 +110,16 @@ fn due(
     only: Option<&BTreeSet<NodeId>>,
 ) -> Result<Vec<DeviceVerdict>, StoreError> {
     let mut out = Vec::new();
+    if !takes_verdicts(app) {
+        return Ok(out);
+    }
     for device in store.enrolments()? {
         let name = &device.enrolled.device;
         if only.is_some_and(|only| !only.contains(name)) {
             continue;
         }
-        if let Some(newest) = store.newest(name)? {
+        // a verdict of an earlier enrolment is of another chip or key
+        if let Some(newest) = store.newest(name)?.filter(|n| n.verdict.at >= device.at) {
             out.extend(due_of(app, &device, &newest));
         }
     }
@@ -112,11 +130,9 @@ fn due(
 fn due_of(app: &App, device: &Device, newest: &Newest) -> Option<DeviceVerdict> {
     let (state, now) = (app.state.read(), app.clock.now());
     let view = View::new(&state);
-    let next = Height(state.cursor().height.0.saturating_add(1));
-    let rules = view.rules_at(next).ok().flatten()?;
     let node = view.node(&device.enrolled.device).ok().flatten()?;
     let record = record(device, newest);
-    if rules < SINCE_RULES || node.record.key.id() != record.key || lapses(&record, now) {
+    if node.record.key.id() != record.key || lapses(&record, now) {
         return None;
     }
     let ours = view.verdict(&record.node, &app.node).ok()?;

@@ -28,7 +28,9 @@ pub(in crate::supervisor) const TABLES: &str = "
     create table if not exists verdict (
       id integer primary key, device text not null, at integer not null, passed integer not null,
       body text not null, counters text, appraisal text, evidence text, chain text) strict;
-    create index if not exists verdict_device on verdict (device, id);";
+    create index if not exists verdict_device on verdict (device, id);
+    create table if not exists decommissioned (
+      at integer not null, who text not null, device text not null, reason text not null, body text not null) strict;";
 
 /// A database of before the history was a chain gets the columns; its rows stay outside the chain.
 pub(in crate::supervisor) fn migrate(db: &Connection) -> Result<(), rusqlite::Error> {
@@ -138,6 +140,27 @@ impl SupervisorStore {
         )
         .map_err(StoreError::from)?;
         Ok(tx.commit().map_err(StoreError::from)?)
+    }
+
+    /// Forgets an enrolment and remembers that, by whom and why; its verdicts stay. False where there was none.
+    pub fn decommission(
+        &self,
+        device: &NodeId,
+        by: &str,
+        reason: &str,
+        at: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let at = i64::try_from(at.0).unwrap_or(i64::MAX);
+        let mut db = self.db();
+        let tx = db.transaction()?;
+        tx.execute(
+            "insert into decommissioned (at, who, device, reason, body)
+             select ?1, ?2, device, ?3, body from enrolment where device = ?4",
+            params![at, by, reason, device.as_str()],
+        )?;
+        let gone = tx.execute("delete from enrolment where device = ?1", [device.as_str()])?;
+        tx.commit()?;
+        Ok(gone == 1)
     }
 
     /// Keeps a verdict; an appraisal where there was evidence.
@@ -309,7 +332,7 @@ mod tests {
             configurations: Vec::new(),
         };
         let institution = InstitutionId::parse("bank-a").unwrap();
-        Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned() }
+        Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }
     }
 
     fn verdict(name: &str, at: u64, passed: bool, clock_ms: Option<u64>) -> Verdict {
@@ -367,6 +390,29 @@ mod tests {
         assert_eq!(store.enrolment(&node("bank-a-1")).unwrap(), Some(again));
         assert_eq!(store.enrolments().unwrap().len(), 2);
         assert_eq!(store.enrolment(&node("bank-c-1")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_decommissioned_chip_may_be_enrolled_again_and_what_was_is_remembered() {
+        let store = SupervisorStore::in_memory().unwrap();
+        let (a, at) = (node("bank-a-1"), UnixMillis(7));
+        assert!(!store.decommission(&a, "op", "broken", at).unwrap());
+        store.enrol(&device("bank-a-1", 1)).unwrap();
+        store.keep_verdict(&verdict("bank-a-1", 5, true, None), None).unwrap();
+        assert!(store.decommission(&a, "op", "broken", at).unwrap());
+        assert_eq!(store.enrolment(&a).unwrap(), None);
+        assert!(store.verdict(&a).unwrap().is_some(), "its history stays");
+        // the chip in another box, another chip in this one
+        store.enrol(&device("bank-b-1", 1)).unwrap();
+        store.enrol(&device("bank-a-1", 2)).unwrap();
+        let db = store.db();
+        let row: (u32, String, String, String) = db
+            .query_row("select at, who, reason, body from decommissioned", [], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+            })
+            .unwrap();
+        assert_eq!((row.0, row.1.as_str(), row.2.as_str()), (7, "op", "broken"));
+        assert_eq!(value::<Device>("enrolment", &row.3).unwrap(), device("bank-a-1", 1));
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 fn sweep(app: &App, started: UnixMillis) -> Result<(), StoreError> {
     let (Some(verifier), Some(store)) = (&app.verifier, &app.supervisor) else { return Ok(()) };
     for device in store.enrolments()? {
-        let last = store.last_evidence(&device.enrolled.device)?.unwrap_or(device.at).max(started);
+        // what came before it was decommissioned and enrolled again does not count
+        let heard = store.last_evidence(&device.enrolled.device)?.unwrap_or(device.at);
+        let last = heard.max(device.at).max(started);
         let newest = store.verdict(&device.enrolled.device)?.map(|(verdict, _)| verdict);
         if let Some(verdict) = fell_silent(verifier, &device, last, newest.as_ref(), app.clock.now()) {
             store.keep_verdict(&verdict, None)?;
