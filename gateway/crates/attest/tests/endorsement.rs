@@ -191,7 +191,8 @@ fn each_way_a_path_can_be_wrong_has_its_name() {
     let between = m.make("between", "root", "between", &RSA, 10);
     let pinned = Manufacturers::new([&root[..], &between]).unwrap();
     let chip = m.make("chip", "between", "chip", &P256, 30);
-    let now = today().plus(Duration::from_secs(2));
+    // certificates are made one after the other, on whatever machine: tomorrow all are valid
+    let now = today().plus(DAY);
     let endorsed = pinned.check(&chip, now).unwrap();
     assert_eq!((endorsed.key().curve, endorsed.make().model.as_str()), (Curve::P256, "NS350"));
     assert!(openssl_agrees(m.0.path(), "chip", "between", "root"));
@@ -252,7 +253,8 @@ fn a_path_ends() {
         all.push(m.make(&format!("c{i}"), &format!("c{}", i - 1), "root", &P256, 30));
     }
     let pinned = Manufacturers::new(all.iter().map(Vec::as_slice)).unwrap();
-    let now = today().plus(Duration::from_secs(2));
+    // certificates are made one after the other, on whatever machine: tomorrow all are valid
+    let now = today().plus(DAY);
     let under = |name: &str| pinned.check(&m.make(&format!("under-{name}"), name, "chip", &P256, 5), now);
     assert_eq!(under("c3").unwrap().root(), "CN=c0");
     assert_eq!(under("c4").unwrap_err(), E::PathTooLong);
