@@ -27,7 +27,7 @@ use crate::{
         limit::{Limits, Rate, Rates},
     },
     supervisor::{
-        attest::{Verifier, silence},
+        attest::{Verifier, announce, silence},
         store::SupervisorStore,
     },
     tags::Tags,
@@ -156,7 +156,9 @@ impl Gateway {
         tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
         tasks.spawn(attester::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(attester::standing::run(Arc::clone(&app), background.clone()));
         tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(announce::run(Arc::clone(&app), background.clone()));
         let listening = TaskTracker::new();
         for (server, router) in servers {
             tracing::info!(address = %server.local_addr(), "listening");

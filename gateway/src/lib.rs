@@ -55,3 +55,6 @@ pub mod telemetry;
 #[cfg(feature = "dev")]
 pub(crate) mod testkit;
 pub mod tls;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod trust_tests;

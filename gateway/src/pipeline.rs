@@ -9,7 +9,7 @@ use crate::{
     reject::Rejection,
     stages::{
         Accepted, answer, authorize, broker, fetch, identify, limit_stage as limit, merge, open, record,
-        release, reserve, trace,
+        release, reserve, trace, trust,
     },
 };
 use gw_proto::{
@@ -41,7 +41,8 @@ pub async fn respond(
     request: SignedRequest,
 ) -> Result<answer::Answered<SignedReply>, Rejection> {
     let identified = identify::node(app, accepted)?;
-    let admitted = limit::institution(app, identified)?;
+    let trusted = trust::asker(app, identified)?;
+    let admitted = limit::institution(app, trusted)?;
     let opened = open::request(app, admitted, request)?;
     let admitted = limit::subject(app, opened)?;
     let caught_up = open::reach_height(app, admitted).await?;

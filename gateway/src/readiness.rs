@@ -1,8 +1,12 @@
 //! Readiness: can this gateway serve, and if not, every reason why.
 
-use crate::{app::App, stages::identify, tls};
+use crate::{
+    app::App,
+    stages::{identify, trust},
+    tls,
+};
 use gw_ledger::Health;
-use gw_policy::View;
+use gw_policy::{Trust, View, trust_in};
 use gw_proto::Role;
 use serde::Serialize;
 
@@ -47,6 +51,12 @@ pub fn check(app: &App) -> Readiness {
             reasons.push(format!("ledger lists this node not as active {role:?}: {}", e.detail));
         }
     }
+    // others enforce as they please; what this gateway would refuse in others it does not do itself
+    if let Some(trust) = own_trust(app, &view)
+        && trust::ruling(&app.config.attestation.peers, &trust) == trust::Ruling::Refuse
+    {
+        reasons.push(format!("attestation: {trust}; /admin/v1/status says which check failed"));
+    }
     let binding = app.tls.binding();
     if app.clock.now() >= binding.not_after || !tls::is_bound(&view, &app.node, &binding.spki) {
         reasons.push("ledger: the TLS binding of this start is in no block yet".to_owned());
@@ -65,6 +75,12 @@ pub fn check(app: &App) -> Readiness {
         reasons.push("source: no database is configured".to_owned());
     }
     Readiness { ready: reasons.is_empty(), reasons }
+}
+
+/// What the ledger says of this gateway; none where it is not listed.
+pub fn own_trust(app: &App, view: &View<'_>) -> Option<Trust> {
+    let node = view.node(&app.node).ok().flatten()?;
+    trust_in(view, &node, app.clock.now()).ok()
 }
 
 /// The answer of `/admin/v1/status`.
@@ -93,6 +109,7 @@ pub fn status(app: &App) -> serde_json::Value {
         "outbox": { "pending": *app.outbox.watch().borrow() },
         "signer": { "signatures": signer.signatures, "leaves": signer.leaves, "busy": signer.busy, "waiting": signer.waiting },
         "attestation": app.attester.status(&app.config, app.node_signer.public_key()),
+        "trust": own_trust(app, &View::new(&app.state.read())),
         "weakened": app.config.weakened,
     })
 }

@@ -165,12 +165,27 @@ problems! {
     NOT_ENROLLED = "attestation-not-enrolled", 403, Caller, false, "The device is not enrolled here", "设备未登记",
         "This supervisor has no enrolment of the device, or does not judge evidence.",
         "Have the supervisor's operator enrol it: `xinguan attest record` at the gateway, `xinguan attest enrol` at the supervisor.";
+    NOT_ACTIVATED = "attestation-not-activated", 403, Caller, true, "The chip has not proved its keys", "芯片尚未证明其密钥",
+        "The device is enrolled, but its chip has not yet shown that endorsement key and attestation key are both its own.",
+        "The gateway does it by itself: POST /man/v1/activations.";
+    ACTIVATION = "attestation-activation-failed", 403, Caller, false, "The chip did not prove its keys", "芯片密钥证明失败",
+        "What came back is not what was sealed to the certified endorsement key and the enrolled attestation key: the keys lie in two chips, or the challenge was over.",
+        "Take the record from the box itself; a disk in another box has its keys no more.";
     CHALLENGE = "attestation-challenge", 409, Caller, true, "The challenge is not open", "质询无效",
         "The nonce was used, replaced, has expired, belongs to another node or TLS session, or the supervisor restarted.",
         "Ask for another challenge and make new evidence.";
     ENROLMENT = "enrolment-refused", 409, Caller, false, "The device cannot be enrolled", "设备登记被拒绝",
-        "The record does not agree with the ledger, its key is no attestation key, or chip or device are enrolled already; `detail` says which.",
-        "Take the record from the box itself; a chip is enrolled once, for one device.";
+        "The record does not agree with the ledger, its chip is of no pinned manufacturer, its key is no attestation key, or chip or device are enrolled already; `detail` says which.",
+        "Take the record from the box itself; a chip is enrolled once, for one device, until that is decommissioned.";
+    PEER_NOT_TRUSTED = "gateway-not-trusted", 403, Caller, false, "The asking gateway is not trusted", "请求方网关未通过远程证明",
+        "A supervisor's verdict on the asking gateway is bad on the ledger, or it gives no evidence any more, and this gateway enforces that.",
+        "See `detail`, and `/admin/v1/status` of the asking gateway for what failed; it is answered again from the block with a good verdict on.";
+    SOURCE_NOT_TRUSTED = "source-not-trusted", 503, Upstream, true, "No source is trusted", "数据源网关未通过远程证明",
+        "The verdict on each source of the authorization's regions is bad on the ledger, or it gives no evidence any more. No use was spent.",
+        "Call the sources' operators or the supervisor; repeat when the ledger has a good verdict.";
+    OWN_NOT_TRUSTED = "own-gateway-not-trusted", 503, Gateway, true, "This gateway is not trusted", "本网关未通过远程证明",
+        "A supervisor's verdict on this gateway is bad on the ledger, or it gives no evidence any more: no source would answer it. No use was spent.",
+        "Call the gateway's operators: `/admin/v1/status` says which check failed. Use the institution's other gateway meanwhile.";
     // --- idempotency
     IDEMPOTENCY_CONFLICT = "idempotency-key-reused", 422, Caller, false, "The Idempotency-Key belongs to another request", "幂等键冲突",
         "The same key was used with another body within its lifetime.", "Use a fresh key for every different request.";

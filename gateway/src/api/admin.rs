@@ -11,6 +11,7 @@
 //! | `POST /admin/v1/enrolments` | operator | enrol a device, or approve its configuration (supervisor) |
 //! | `GET /admin/v1/devices` | view | each device's verdict, and what is to blame (supervisor) |
 //! | `GET /admin/v1/devices/{id}/appraisal` | auditor | what its newest verdict rests on (supervisor) |
+//! | `POST /admin/v1/devices/{id}/decommission` | operator | end a device's enrolment (supervisor) |
 //! | `POST /admin/v1/drain` | operator | take no new requests |
 //! | `GET /console/…` | by page | the supervisor's web console, `supervisor/console/` |
 
@@ -22,7 +23,7 @@ use crate::{
     reject::Rejection,
     stages::identify::{self, IdentifiedOperator, OperatorRole},
     supervisor::{
-        attest::{enrol as enrolment, fleet},
+        attest::{decommission, enrol as enrolment, fleet},
         console,
         look::{self, LookRequest},
     },
@@ -51,6 +52,7 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
             .route("/admin/v1/enrolments", post(enrol))
             .route("/admin/v1/devices", get(devices))
             .route("/admin/v1/devices/{id}/appraisal", get(appraisal))
+            .route("/admin/v1/devices/{id}/decommission", post(end_enrolment))
             .merge(console::routes());
     }
     router
@@ -169,6 +171,21 @@ async fn devices(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
         let found =
             tokio::task::spawn_blocking(move || fleet::show(&work)).await.map_err(Rejection::internal)??;
         Reply::json(&found)
+    })
+    .await
+}
+
+async fn end_enrolment(
+    State(app): State<Arc<App>>,
+    device: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    call::run(&app, bounds(&app), "decommission", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Operator)?;
+        let device = fleet::device(&device.map(|Path(device)| device).unwrap_or_default())?;
+        let asked: decommission::Decommission = parse_json(&call.headers, &call.body)?;
+        decommission::run(&app, who.name(), &device, &asked).await?;
+        Reply::json(&serde_json::json!({ "decommissioned": true }))
     })
     .await
 }

@@ -3,7 +3,7 @@
 use super::call::{self, Bounds, Reply, parse_json};
 use crate::{
     app::App,
-    attester::wire::{CHALLENGE_PATH, EVIDENCE_PATH, Told},
+    attester::wire::{ACTIVATED_PATH, ACTIVATION_PATH, CHALLENGE_PATH, EVIDENCE_PATH, Opened, Told},
     man_client::{DELIVERY_PATH, QUERY_PATH},
     pipeline,
     reject::{self, Rejection},
@@ -32,6 +32,8 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
     if app.has(Role::Supervisor) {
         router = router
             .route(DELIVERY_PATH, post(take_delivery))
+            .route(ACTIVATION_PATH, post(activation))
+            .route(ACTIVATED_PATH, post(activated))
             .route(CHALLENGE_PATH, post(challenge))
             .route(EVIDENCE_PATH, post(take_evidence));
     }
@@ -81,6 +83,42 @@ async fn challenge(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
     .await
 }
 
+async fn activation(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "activation", request, |app, call| async move {
+        let node = identify::node(&app, call.accepted)?;
+        let work = Arc::clone(&app);
+        let asked = tokio::task::spawn_blocking(move || attest::activate::ask(&work, &node))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&asked)
+    })
+    .await
+}
+
+async fn activated(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    call::run(&app, bounds(&app), "activated", request, |app, call| async move {
+        let node = identify::node(&app, call.accepted)?;
+        let id = number(id)?;
+        let opened: Opened = parse_json(&call.headers, &call.body)?;
+        let work = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || attest::activate::answer(&work, &node, &id, &opened.secret))
+            .await
+            .map_err(Rejection::internal)??;
+        Reply::json(&serde_json::json!({ "activated": true }))
+    })
+    .await
+}
+
+/// A nonce or number out of a path.
+fn number(text: Result<Path<String>, PathRejection>) -> Result<Hex<32>, Rejection> {
+    Hex::parse(&text.map(|Path(text)| text).unwrap_or_default())
+        .map_err(|_| Rejection::new(reject::MALFORMED, "a nonce has 64 lower-case hex digits"))
+}
+
 async fn take_evidence(
     State(app): State<Arc<App>>,
     nonce: Result<Path<String>, PathRejection>,
@@ -89,8 +127,7 @@ async fn take_evidence(
     let bounds = Bounds { body_bytes: MAX_BUNDLE_BYTES, ..bounds(&app) };
     call::run(&app, bounds, "take-evidence", request, |app, call| async move {
         let node = identify::node(&app, call.accepted)?;
-        let nonce = Hex::parse(&nonce.map(|Path(nonce)| nonce).unwrap_or_default())
-            .map_err(|_| Rejection::new(reject::MALFORMED, "a nonce has 64 lower-case hex digits"))?;
+        let nonce = number(nonce)?;
         let work = Arc::clone(&app);
         let verdict =
             tokio::task::spawn_blocking(move || attest::appraise::appraise(&work, &node, &nonce, &call.body))

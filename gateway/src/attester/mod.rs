@@ -9,11 +9,13 @@
 //! | [`measure`] | extends the gateway's own PCR at start, once per boot of the chip, with a log |
 //! | [`evidence`] | the bundle |
 //! | [`rounds`] | when whom, and what they said |
+//! | [`standing`] | what the ledger says of this gateway, said when it changes |
 //! | [`wire`] | the two exchanges over the MAN |
 
 pub mod evidence;
 pub mod measure;
 pub mod rounds;
+pub mod standing;
 pub mod wire;
 
 pub use evidence::{Chip, bank};

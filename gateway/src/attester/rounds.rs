@@ -2,17 +2,18 @@
 
 use super::{
     Attester, Last, Ready, evidence,
-    wire::{self, Asked, CHALLENGE_PATH, MAX_ANSWER_BYTES, Told},
+    wire::{self, ACTIVATION_PATH, Activation, Asked, CHALLENGE_PATH, MAX_ANSWER_BYTES, Opened, Told},
 };
 use crate::{
     app::App,
     assemble::chain,
     dial::{Answer, Post, Repeat},
-    man_client,
+    man_client, reject,
 };
 use gw_broker::AskError;
 use gw_policy::View;
-use gw_proto::{NodeId, Role, record::Node};
+use gw_proto::{Hex, NodeId, Role, record::Node};
+use hsm_api::attest::Credential;
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -119,7 +120,14 @@ async fn round(app: &Arc<App>, ready: &Ready, supervisor: &Node) -> bool {
 }
 
 async fn attest(app: &Arc<App>, supervisor: &Node) -> Result<Told, RoundError> {
-    let answer = post(app, supervisor, CHALLENGE_PATH, b"{}".to_vec(), Repeat::Safe).await?;
+    let challenge = || post(app, supervisor, CHALLENGE_PATH, b"{}".to_vec(), Repeat::Safe);
+    let answer = match challenge().await {
+        Err(RoundError::Refused(problem)) if problem == reject::NOT_ACTIVATED.name => {
+            activate(app, supervisor).await?;
+            challenge().await?
+        }
+        other => other?,
+    };
     let asked: Asked = read(&answer)?;
     let channel = wire::channel(&answer.exporter, &asked.nonce);
     let channel = channel.map_err(|e| RoundError::NotReached(e.to_string()))?;
@@ -134,6 +142,24 @@ async fn attest(app: &Arc<App>, supervisor: &Node) -> Result<Told, RoundError> {
     let bundle = bundle.map_err(RoundError::Evidence)?;
     // the nonce is single-use
     read(&post(app, supervisor, &path, bundle, Repeat::Never).await?)
+}
+
+/// Once per enrolment: the chip opens a secret that is sealed to both of its keys.
+async fn activate(app: &Arc<App>, supervisor: &Node) -> Result<(), RoundError> {
+    let answer = post(app, supervisor, ACTIVATION_PATH, b"{}".to_vec(), Repeat::Safe).await?;
+    let asked: Activation = read(&answer)?;
+    let (path, work) = (wire::activated_path(&asked.id), Arc::clone(app));
+    // the chip makes its endorsement key for it: off the runtime's threads
+    let opened = tokio::task::spawn_blocking(move || {
+        let Attester::On(ready) = &work.attester else { return Err("nothing attests".to_owned()) };
+        let credential = Credential { blob: asked.blob.0, secret: asked.secret.0 };
+        let secret = ready.chip.attestor.activate_credential(&credential).map_err(|e| chain(&e))?;
+        let secret =
+            <[u8; 32]>::try_from(secret.as_slice()).map_err(|_| "a secret of another size".to_owned())?;
+        serde_json::to_vec(&Opened { secret: Hex(secret) }).map_err(|e| e.to_string())
+    });
+    let opened = opened.await.map_err(|e| RoundError::Evidence(e.to_string()))?;
+    post(app, supervisor, &path, opened.map_err(RoundError::Evidence)?, Repeat::Never).await.map(drop)
 }
 
 async fn post(

@@ -1,7 +1,7 @@
-//! The two exchanges over the MAN: a challenge, and the evidence that answers it.
+//! The exchanges over the MAN: a challenge and the evidence that answers it; once, a proof that the keys are the chip's.
 
 use gw_attest::{Check, Verdict};
-use gw_proto::{Digest, Hex, NodeId, UnixMillis};
+use gw_proto::{B64, Digest, Hex, NodeId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -9,6 +9,10 @@ use std::collections::BTreeSet;
 pub const CHALLENGE_PATH: &str = "/man/v1/challenges";
 /// Where it takes the evidence; `{id}` is the nonce.
 pub const EVIDENCE_PATH: &str = "/man/v1/challenges/{id}/evidence";
+/// Where a supervisor seals a secret to an enrolled chip.
+pub const ACTIVATION_PATH: &str = "/man/v1/activations";
+/// Where it takes the secret; `{id}` is the activation's.
+pub const ACTIVATED_PATH: &str = "/man/v1/activations/{id}/secret";
 /// Channel binding of evidence; its context is the nonce. Not the replies' label: neither passes for the other.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-xinguan-attest-1";
 /// The most bytes of a supervisor's answer to either.
@@ -24,6 +28,28 @@ pub struct Asked {
     pub pcrs: BTreeSet<u8>,
     /// no answer counts from then on
     pub expires: UnixMillis,
+}
+
+/// A secret that only the enrolled chip opens (TPM2_ActivateCredential).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// which
+    pub id: Hex<32>,
+    /// TPM2B_ID_OBJECT without its size
+    pub blob: B64,
+    /// TPM2B_ENCRYPTED_SECRET without its size
+    pub secret: B64,
+    /// no answer counts from then on
+    pub expires: UnixMillis,
+}
+
+/// What the chip opened.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    /// the secret
+    pub secret: Hex<32>,
 }
 
 /// What it found: the box is told why.
@@ -67,6 +93,11 @@ pub fn blame(failed: &[Check]) -> String {
         None => c.name.to_string(),
     };
     failed.iter().map(spell).collect::<Vec<_>>().join(", ")
+}
+
+/// The path of the answer to an activation.
+pub fn activated_path(id: &Hex<32>) -> String {
+    ACTIVATED_PATH.replace("{id}", &id.to_string())
 }
 
 /// The path of the evidence for a nonce.

@@ -3,6 +3,7 @@
 //! ```text
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
 //! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
+//!                    attest decommission --device NODE --reason TEXT
 //! anywhere           attest verify APPRAISAL --offline --makers MAKERS
 //! ```
 
@@ -41,6 +42,8 @@ pub enum AttestCommand {
     Show(ShowArgs),
     /// Write what a gateway's newest verdict rests on, to be verified offline: with role auditor, audited
     Export(ExportArgs),
+    /// End a gateway's enrolment: for another chip, or for good: with role operator, audited
+    Decommission(DecommissionArgs),
     /// Judge an exported appraisal once more, without network or configuration
     Verify(VerifyArgs),
 }
@@ -87,6 +90,19 @@ pub struct ExportArgs {
     out: PathBuf,
 }
 
+/// Whose, and why.
+#[derive(Debug, Args)]
+pub struct DecommissionArgs {
+    #[command(flatten)]
+    at: At,
+    /// the device
+    #[arg(long)]
+    device: String,
+    /// why; it is kept
+    #[arg(long)]
+    reason: String,
+}
+
 /// What, believed under what.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -110,6 +126,7 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Enrol(args) => enrol(args, out).await,
         AttestCommand::Show(args) => show(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
+        AttestCommand::Decommission(args) => decommission(args, out).await,
         AttestCommand::Verify(args) => verify(args, out),
     }
 }
@@ -154,6 +171,14 @@ async fn enrol(args: &EnrolArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
     let new = answer.get("new") == Some(&true.into());
     let what = if new { "已登记 enrolled" } else { "配置已批准 configuration approved" };
     writeln!(out, "{} ({}): {what}", record.device, record.institution)?;
+    Ok(Exit::Ok)
+}
+
+async fn decommission(args: &DecommissionArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let path = format!("/admin/v1/devices/{}/decommission", args.device);
+    let body = serde_json::to_vec(&serde_json::json!({ "reason": args.reason }))?;
+    ask(&args.at, Method::POST, &path, body).await?;
+    writeln!(out, "{}: 已注销 decommissioned", args.device)?;
     Ok(Exit::Ok)
 }
 

@@ -13,6 +13,30 @@ pub struct Attestation {
     pub interval: Duration,
     /// the firmware's event log
     pub event_log: Option<PathBuf>,
+    /// whom this gateway trades with
+    pub peers: PeerPolicy,
+}
+
+/// What the ledger's verdicts on gateways mean here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerPolicy {
+    /// what a verdict that is not good does
+    pub mode: Mode,
+    /// while enforcing: trade with a gateway whose last verdict is older than 24 h
+    pub allow_lapsed: bool,
+    /// while enforcing: trade with a gateway that nobody has judged
+    pub allow_unjudged: bool,
+}
+
+/// How far a policy goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// counted
+    Observe,
+    /// counted and logged
+    Warn,
+    /// refused
+    Enforce,
 }
 
 /// `[supervisor.attestation]`
@@ -22,6 +46,8 @@ pub struct Verifier {
     pub manifests: PathBuf,
     /// whose manifests count, JSON
     pub makers: PathBuf,
+    /// PEM: whose chips may be enrolled; none: whatever the operator brings
+    pub manufacturers: Option<PathBuf>,
     /// what is asked for
     pub policy: Policy,
 }

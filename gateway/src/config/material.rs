@@ -52,8 +52,7 @@ impl Material {
             config.ledger.roots.as_ref().map_or_else(Vec::new, |f| certificates(p, "ledger.roots", f));
         let node_ca_chain = certificates(p, "identity.node_ca_chain", &config.identity.node_ca_chain);
         let verifier = config.supervisor.as_ref().and_then(|s| s.attestation.as_ref());
-        let references = verifier
-            .and_then(|v| References::load(&v.manifests, &v.makers).map_err(|found| p.extend(found)).ok());
+        let references = verifier.and_then(|v| References::load(v).map_err(|found| p.extend(found)).ok());
         // the TLS certificate comes before it in what peers are sent
         if node_ca_chain.len() >= cert::MAX_CHAIN {
             let what = format!("{} certificates", node_ca_chain.len());

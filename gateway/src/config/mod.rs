@@ -14,7 +14,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-pub use attestation::{Attestation, Verifier};
+pub use attestation::{Attestation, Mode, PeerPolicy, Verifier};
 pub use gw_sm::tls::Profile as TlsProfile;
 pub use keystore::{Backend, Keystore};
 pub use material::Material;

@@ -221,6 +221,7 @@ pub(super) struct RawSupervisor {
 pub(super) struct RawVerifier {
     pub(super) manifests: Option<String>,
     pub(super) makers: Option<String>,
+    pub(super) manufacturers: Option<String>,
     pub(super) pcrs: Option<Vec<u64>>,
     pub(super) floor: Option<u64>,
     pub(super) silence_s: Option<u64>,
@@ -232,6 +233,9 @@ pub(super) struct RawVerifier {
 pub(super) struct RawAttestation {
     pub(super) interval_s: Option<u64>,
     pub(super) event_log: Option<String>,
+    pub(super) peers: Option<String>,
+    pub(super) lapsed: Option<String>,
+    pub(super) unjudged: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -14,7 +14,18 @@ pub struct OperatorLine {
     pub roles: &'static [&'static str],
 }
 
-/// One gateway's TOML. Paths are relative to the file. `judges`: a supervisor judges evidence.
+/// How a development consortium attests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attests {
+    /// not at all
+    No,
+    /// and enrolments rest on the operator
+    Yes,
+    /// by chips of pinned manufacturers
+    Endorsed,
+}
+
+/// One gateway's TOML. Paths are relative to the file.
 pub fn gateway(
     member: &Member,
     ports: Ports,
@@ -22,7 +33,7 @@ pub fn gateway(
     keystore: &str,
     ledger_url: &str,
     operators: &[OperatorLine],
-    judges: bool,
+    attests: Attests,
 ) -> String {
     let mut t =
         String::from("# Made by `xinguan dev consortium`: a development consortium, never for real data.\n");
@@ -75,9 +86,12 @@ pub fn gateway(
     }
     if is(Role::Supervisor) {
         t.push_str("\n[supervisor]\ndatabase = \"supervisor.sqlite\"\n");
-        if judges {
-            t.push_str(&super::reference::section());
+        if attests != Attests::No {
+            t.push_str(&super::reference::section(attests == Attests::Endorsed));
         }
+    }
+    if attests != Attests::No {
+        t.push_str("\n[attestation]\n# often, so that there is something to see\ninterval_s = 5\n");
     }
     t.push_str("\n[telemetry]\nlevel = \"info\"\nformat = \"json\"\n");
     t

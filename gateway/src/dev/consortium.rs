@@ -1,7 +1,7 @@
 //! `xinguan dev consortium`: genesis, keys, certificates, configurations, databases in one folder.
 
 use super::{
-    configs::{self, OperatorLine},
+    configs::{self, Attests, OperatorLine},
     keystore::{self, HsmKind},
     pki::{Authority, Maker, fresh_key, write_certs, write_identity, write_private},
     reference,
@@ -50,7 +50,8 @@ pub struct ConsortiumArgs {
     /// what holds the keys of each gateway
     #[arg(long, value_enum, default_value = "soft")]
     pub(crate) hsm: HsmKind,
-    /// folder with the simulators' sockets, NODE.sock each; with --hsm swtpm or spi-sim
+    /// folder with the simulators' sockets, NODE.sock each, and their manufacturers.pem if they have certificates;
+    /// with --hsm swtpm or spi-sim
     #[arg(long)]
     pub(crate) tpm_dir: Option<PathBuf>,
     /// NODE=FILE: this node has its keys elsewhere; FILE is its request for a certificate, as `xinguan hsm request` prints it
@@ -194,8 +195,11 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
         nodes.push((member, ports, key));
     }
     write_enterprises(out, args, &maker, &enterprises)?;
-    if args.hsm != HsmKind::Soft {
+    if attests(args) != Attests::No {
         reference::make(&out.join("attestation"), SystemClock.now())?;
+    }
+    if let Some(pinned) = manufacturers(args) {
+        write_private(&out.join("attestation/manufacturers.pem"), &std::fs::read(pinned)?)?;
     }
     let records = bootstrap_records(&nodes, &enterprises)?;
     let batch = sign_bootstrap(&genesis, records, &governance)?;
@@ -287,15 +291,7 @@ fn write_gateway(
     write_certs(&clients.join("gateway-root.pem"), &[&man.certificate])?;
 
     let ledger = format!("https://{}", SocketAddr::new(args.address, args.base_port));
-    let toml = configs::gateway(
-        member,
-        ports,
-        &args.profile,
-        &keystore,
-        &ledger,
-        &operators,
-        args.hsm != HsmKind::Soft,
-    );
+    let toml = configs::gateway(member, ports, &args.profile, &keystore, &ledger, &operators, attests(args));
     write_private(&folder.join("xinguan.toml"), toml.as_bytes())?;
     if member.roles.contains(&Role::Source) {
         write_private(&folder.join("mapping.toml"), generate::EXAMPLE_MAPPING.as_bytes())?;
@@ -310,6 +306,19 @@ fn write_gateway(
         generate::generate_database(&folder.join("bureau.sqlite"), &spec).map_err(|e| anyhow!("{e}"))?;
     }
     Ok(node_key)
+}
+
+/// Where whoever made the simulated chips left the manufacturer's certificates.
+fn manufacturers(args: &ConsortiumArgs) -> Option<PathBuf> {
+    args.tpm_dir.as_ref().map(|dir| dir.join("manufacturers.pem")).filter(|file| file.exists())
+}
+
+fn attests(args: &ConsortiumArgs) -> Attests {
+    match (args.hsm, manufacturers(args)) {
+        (HsmKind::Soft, _) => Attests::No,
+        (_, None) => Attests::Yes,
+        (_, Some(_)) => Attests::Endorsed,
+    }
 }
 
 /// Three enterprises with keys of their own: held by both sources, where the generator says so.

@@ -21,13 +21,14 @@ const EMPTY: [(u8, &str); 4] =
     [(0, "firmware"), (2, "option ROMs"), (4, "boot loader"), (7, "Secure Boot state")];
 const LASTS: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// `[supervisor.attestation]` of a development consortium.
-pub(super) fn section() -> String {
+/// `[supervisor.attestation]` of a development consortium; `endorsed`: manufacturers are pinned.
+pub(super) fn section(endorsed: bool) -> String {
     let mut pcrs: Vec<String> = EMPTY.iter().map(|(pcr, _)| pcr.to_string()).collect();
     pcrs.push(measure::OWN_PCR.to_string());
+    let pinned = if endorsed { "manufacturers = \"../../attestation/manufacturers.pem\"\n" } else { "" };
     format!(
         "\n[supervisor.attestation]\nmanifests = \"../../attestation/manifests\"\n\
-         makers = \"../../attestation/makers.json\"\npcrs = [{}]\nfloor = 1\nsilence_s = 1800\n",
+         makers = \"../../attestation/makers.json\"\n{pinned}pcrs = [{}]\nfloor = 1\nsilence_s = 1800\n",
         pcrs.join(", ")
     )
 }

@@ -10,6 +10,7 @@ use super::{
     limit::Quota,
     limit_stage::{AdmittedOperator, AdmittedRequest},
     open::CaughtUp,
+    trust,
 };
 use crate::{
     app::App,
@@ -88,6 +89,7 @@ pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<P
     let cursor = state.cursor();
     let view = View::new(&state);
     identify::own_node(&view, &app.node, Role::Institution)?;
+    trust::own(app, &view)?;
     let reserved = view
         .reservation(&app.institution, &opening.report_id)
         .map_err(Rejection::internal)?
@@ -107,16 +109,29 @@ pub fn at_asker(app: &App, admitted: AdmittedOperator, query: Query) -> Result<P
     };
     let permit = gw_policy::decide_authorization(&view, &request, app.clock.now(), cursor.time)
         .map_err(|r| refusal(&r))?;
-    if !reserved && view.sources_in(permit.regions()).map_err(Rejection::internal)?.is_empty() {
-        // before a use is spent on an empty report
+    if !reserved {
+        check_sources(app, &view, &permit)?;
+    }
+    let at = DecidedAt { height: cursor.height, hash: cursor.hash };
+    drop(state);
+    Ok(PermittedQuery { identified, quotas, permit, documents, opening, at, replay: reserved })
+}
+
+/// Before a use is spent on an empty report.
+fn check_sources(app: &App, view: &View<'_>, permit: &Permit) -> Result<(), Rejection> {
+    let all = view.sources_in(permit.regions()).map_err(Rejection::internal)?;
+    if all.is_empty() {
         return Err(Rejection::new(
             reject::NO_SOURCE,
             "none of the statement's regions has an active source",
         ));
     }
-    let at = DecidedAt { height: cursor.height, hash: cursor.hash };
-    drop(state);
-    Ok(PermittedQuery { identified, quotas, permit, documents, opening, at, replay: reserved })
+    let (asked, left) = trust::sources(app, view, all)?;
+    if asked.is_empty() {
+        let names: Vec<_> = left.iter().map(|n| n.id.as_str()).collect();
+        return Err(Rejection::new(reject::SOURCE_NOT_TRUSTED, format!("not trusted: {}", names.join(", "))));
+    }
+    Ok(())
 }
 
 /// T: fresh, or the one that this Idempotency-Key stands for. Kept before anything is reserved.

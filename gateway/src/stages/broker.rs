@@ -3,7 +3,7 @@
 //! The exchange itself (retry budget, which replies are believed) is `gw-broker`, a state machine without
 //! sockets; here it meets the ledger's list, the signer and the network.
 
-use super::{authorize::PermittedQuery, record::Trail, reserve::ReservedQuery};
+use super::{authorize::PermittedQuery, record::Trail, reserve::ReservedQuery, trust};
 use crate::{app::App, man_client::ManClient, reject::Rejection};
 use async_trait::async_trait;
 use gw_broker::{AskError, Limits, Outcome, Plan, RequestMaker, RequestTemplate, Terms};
@@ -58,8 +58,11 @@ async fn ask(
 
 fn plan(app: &App, permitted: &PermittedQuery) -> Result<Plan, Rejection> {
     let state = app.state.read();
+    let view = View::new(&state);
     // a gateway that is both asks its own source half like any other: over the MAN listener
-    Plan::of(&View::new(&state), permitted.permit.regions()).map_err(Rejection::internal)
+    let all = view.sources_in(permitted.permit.regions()).map_err(Rejection::internal)?;
+    let (asked, not_trusted) = trust::sources(app, &view, all)?;
+    Ok(Plan { not_trusted, ..Plan::over(asked) })
 }
 
 /// Makes one signed request per source: fresh nonce, our height, short life.

@@ -3,9 +3,10 @@
 use super::{
     Accepted,
     authorize::Query,
-    identify::{IdentifiedNode, IdentifiedOperator},
+    identify::IdentifiedOperator,
     limit::{Dimension, Quota},
     open::Opened,
+    trust::TrustedNode,
 };
 use crate::{app::App, reject::Rejection};
 use gw_proto::{InstitutionId, record::Node, sm3};
@@ -18,18 +19,18 @@ pub struct AdmittedOperator {
 
 /// A node's request within its institution's limit; nothing of its body is believed yet.
 pub struct AdmittedNode {
-    pub(super) identified: IdentifiedNode,
+    pub(super) trusted: TrustedNode,
     pub(super) quotas: Vec<Quota>,
 }
 
 impl AdmittedNode {
     /// the request
     pub fn accepted(&self) -> &Accepted {
-        self.identified.accepted()
+        self.trusted.accepted()
     }
     /// the asking node
     pub fn node(&self) -> &Node {
-        self.identified.node()
+        self.trusted.node()
     }
 }
 
@@ -54,10 +55,10 @@ pub fn operator(
 }
 
 /// By institution, before a signature is verified.
-pub fn institution(app: &App, identified: IdentifiedNode) -> Result<AdmittedNode, Rejection> {
-    let key = sm3(identified.node().institution.as_str().as_bytes());
+pub fn institution(app: &App, trusted: TrustedNode) -> Result<AdmittedNode, Rejection> {
+    let key = sm3(trusted.node().institution.as_str().as_bytes());
     let quotas = vec![app.limits.check(Dimension::Institution, &key.0)?];
-    Ok(AdmittedNode { identified, quotas })
+    Ok(AdmittedNode { trusted, quotas })
 }
 
 /// What is counted at a source is counted per asking institution. Ids of authorizations are public and a firm

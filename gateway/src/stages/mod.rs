@@ -1,8 +1,8 @@
 //! The stages of a query, one file each; `pipeline.rs` has their order.
 //!
 //! Asker: [`identify`] → [`limit_stage`] → [`authorize`] → [`record`] → [`reserve`] → [`broker`] →
-//! [`merge`] → [`trace`] → [`answer`]. Source: [`identify`] → [`limit_stage`] → [`open`] →
-//! [`authorize`] → [`record`] → [`fetch`] → [`release`] → [`trace`] → [`answer`].
+//! [`merge`] → [`trace`] → [`answer`]. Source: [`identify`] → [`trust`] → [`limit_stage`] →
+//! [`open`] → [`authorize`] → [`record`] → [`fetch`] → [`release`] → [`trace`] → [`answer`].
 //! A stage's type has private fields: only its stage makes it.
 
 pub mod answer;
@@ -18,6 +18,7 @@ pub mod record;
 pub mod release;
 pub mod reserve;
 pub mod trace;
+pub mod trust;
 
 use crate::listen::ConnInfo;
 use gw_proto::{Budget, UnixMillis};

@@ -1,9 +1,10 @@
-//! Source side: the last look before data leaves: still not revoked, deadline not passed.
+//! Source side: the last look before data leaves: still not revoked, deadline not passed, asker still trusted.
 
 use super::{
     authorize::{PermittedRequest, refusal},
     fetch::Fetched,
     record::Trail,
+    trust,
 };
 use crate::{app::App, reject::Rejection};
 use gw_policy::View;
@@ -32,6 +33,8 @@ pub async fn once_more(app: &App, fetched: Fetched) -> Result<Released, Rejectio
 fn look(app: &App, permitted: &PermittedRequest) -> Result<(Height, Digest), Rejection> {
     let state = app.serving_state()?;
     let cursor = state.cursor();
-    gw_policy::decide_release(&View::new(&state), &permitted.permit).map_err(|r| refusal(&r))?;
+    let view = View::new(&state);
+    gw_policy::decide_release(&view, &permitted.permit).map_err(|r| refusal(&r))?;
+    trust::still(app, &view, &permitted.node.id)?;
     Ok((cursor.height, cursor.hash))
 }

@@ -78,6 +78,7 @@ impl SupervisorStore {
                at integer not null, who text not null, subject text not null, reason text not null) strict;",
         )?;
         db.execute_batch(super::attest::history::TABLES)?;
+        super::attest::history::migrate(&db)?;
         Ok(Self { db: Mutex::new(db) })
     }
     pub(super) fn db(&self) -> MutexGuard<'_, Connection> {

@@ -3,6 +3,8 @@
 use super::{process, wait};
 use anyhow::{Context as _, Result, ensure};
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -13,18 +15,21 @@ use tempfile::TempDir;
 pub struct Tpms {
     // in a folder of its own under /tmp: a socket's name has at most 107 bytes
     folder: TempDir,
-    children: Vec<Child>,
+    children: RefCell<BTreeMap<String, Child>>,
 }
 
 impl Tpms {
     /// Makes and starts one for each node.
     pub fn start(nodes: &[&str]) -> Result<Self> {
-        let mut this = Self { folder: TempDir::with_prefix("xinguan-tpm-")?, children: Vec::new() };
+        let this = Self { folder: TempDir::with_prefix("xinguan-tpm-")?, children: RefCell::default() };
         let setup = this.manufacturer()?;
         for node in nodes {
             this.manufacture(node, &setup)?;
             this.power_on(node)?;
         }
+        let pem = |name: &str| std::fs::read(this.folder.path().join(name));
+        let pinned = [pem("swtpm-localca-rootca-cert.pem")?, pem("ca-cert.pem")?].concat();
+        std::fs::write(this.folder.path().join("manufacturers.pem"), pinned)?;
         Ok(this)
     }
 
@@ -47,6 +52,30 @@ impl Tpms {
             .output()
             .context("cannot run tpm2_pcrextend (apt package tpm2-tools; scripts/test installs it)")?;
         succeeded("tpm2_pcrextend", &out)
+    }
+
+    /// What the manufacturer certified, read out of the chip by a program of others, in DER. No gateway may use it.
+    pub fn endorsement_certificate(&self, node: &str) -> Result<Vec<u8>> {
+        let out = Command::new("tpm2_nvread")
+            .args(["0x1c00016", "--tcti"])
+            .arg(format!("swtpm:path={}", self.socket(node).display()))
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run tpm2_nvread (apt package tpm2-tools; scripts/test installs it)")?;
+        succeeded("tpm2_nvread", &out)?;
+        Ok(out.stdout)
+    }
+
+    /// The box is switched off and on: PCRs begin anew. The gateway must have ended.
+    pub fn power_cycle(&self, node: &str) -> Result<()> {
+        let before = self.children.borrow_mut().remove(node);
+        let mut before = before.with_context(|| format!("{node} has no chip"))?;
+        before.kill()?;
+        before.wait()?;
+        for socket in [self.socket(node), self.control(node)] {
+            std::fs::remove_file(socket)?;
+        }
+        self.power_on(node)
     }
 
     /// The configuration of swtpm_setup: one certificate authority for all chips.
@@ -90,10 +119,14 @@ impl Tpms {
         succeeded("swtpm_setup", &out)
     }
 
-    fn power_on(&mut self, node: &str) -> Result<()> {
+    // tpm2-tools look for the control channel under this name
+    fn control(&self, node: &str) -> PathBuf {
+        self.folder.path().join(format!("{node}.sock.ctrl"))
+    }
+
+    fn power_on(&self, node: &str) -> Result<()> {
         let (state, socket) = (self.folder.path().join(node), self.socket(node));
-        // tpm2-tools look for the control channel under this name
-        let control = self.folder.path().join(format!("{node}.sock.ctrl"));
+        let control = self.control(node);
         let child = Command::new("swtpm")
             .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
             .arg("--tpmstate")
@@ -107,7 +140,7 @@ impl Tpms {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot run swtpm (apt package swtpm; scripts/test installs it)")?;
-        self.children.push(child);
+        self.children.borrow_mut().insert(node.to_owned(), child);
         wait::until("swtpm listens", Duration::from_secs(30), || {
             ensure!(listens(&socket)? && listens(&control)?, "no socket yet");
             Ok(())
@@ -128,7 +161,7 @@ fn succeeded(what: &str, out: &Output) -> Result<()> {
 
 impl Drop for Tpms {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for child in self.children.get_mut().values_mut() {
             // ended already: both say so, and that is well
             let _ = child.kill();
             let _ = child.wait();

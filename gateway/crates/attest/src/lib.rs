@@ -1,4 +1,5 @@
-//! Attestation (RFC 9334, 9683): evidence, reference manifests, verdict. Pure: no I/O, no clock.
+//! Attestation (RFC 9334, 9683): evidence, reference manifests, verdict. Pure: no I/O, no clock; only a credential
+//! for an endorsement key draws randomness.
 //!
 //! ```text
 //! bundle bytes ─ parse ─▶ Bundle ─┐
@@ -13,6 +14,7 @@
 //! | [`eventlog`], [`event_type`] | the firmware's log |
 //! | [`replay`] | what the PCRs must hold after the logged digests |
 //! | [`reference`](mod@reference) | what a release should measure |
+//! | [`endorsement`] | the manufacturer's word on a chip, to a pinned root |
 //! | [`challenge`] | nonces: once, for one device, for a short time |
 //! | [`verdict`] | the checks' names and results |
 //! | [`mod@decide`] | from all of the above to a verdict |
@@ -20,6 +22,7 @@
 pub mod attest_structure;
 pub mod challenge;
 pub mod decide;
+pub mod endorsement;
 mod error;
 pub mod event_type;
 pub mod eventlog;

@@ -78,8 +78,9 @@ pub fn assemble(
         };
         parts.push(part(node, state));
     }
-    let left_out = |n| part(n, PartState::Missing { reason: "not-asked".to_owned() });
-    parts.extend(plan.left_out.iter().map(left_out));
+    let missing = |reason: &str| PartState::Missing { reason: reason.to_owned() };
+    parts.extend(plan.not_trusted.iter().map(|n| part(n, missing("not-trusted"))));
+    parts.extend(plan.left_out.iter().map(|n| part(n, missing("not-asked"))));
     let leaves = replies
         .iter()
         .map(|r| r.proof.leaf_hash().ok_or_else(|| BrokerError::Leaf(r.reply.source.clone())))
@@ -204,5 +205,12 @@ mod tests {
         assert!(!assemble(head(&t), &plan(0), all(0)).unwrap().report.complete);
         let many = assemble(head(&t), &plan(65), all(64)).unwrap().report;
         assert_eq!((many.parts.len(), many.complete), (65, false));
+        // nor is a source forgotten whose verdict is bad
+        let plan = Plan { not_trusted: vec![node(3)], ..plan(3) };
+        let without = assemble(head(&t), &plan, all(3)).unwrap().report;
+        assert!(!without.complete);
+        let last = without.parts.last().unwrap();
+        assert_eq!(last.source, node(3).id);
+        assert_eq!(last.outcome, PartState::Missing { reason: "not-trusted".into() });
     }
 }

@@ -18,6 +18,8 @@ pub struct Plan {
     pub asked: Vec<Node>,
     /// beyond the bound: named in the report, not asked
     pub left_out: Vec<Node>,
+    /// whose verdict on the ledger forbids it: named in the report, not asked
+    pub not_trusted: Vec<Node>,
 }
 
 impl Plan {
@@ -31,7 +33,7 @@ impl Plan {
         let by_id: BTreeMap<NodeId, Node> = nodes.into_iter().map(|n| (n.id.clone(), n)).collect();
         let mut asked: Vec<Node> = by_id.into_values().collect();
         let left_out = asked.split_off(asked.len().min(MAX_SOURCES));
-        Self { asked, left_out }
+        Self { asked, left_out, not_trusted: Vec::new() }
     }
 }
 

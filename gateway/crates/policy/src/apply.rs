@@ -12,6 +12,7 @@ mod members;
 mod prune;
 mod settings;
 mod uses;
+mod verdicts;
 
 pub use uses::{TraceNeed, trace_need};
 
@@ -27,7 +28,7 @@ use gw_proto::{Digest, Height, UnixMillis, jcs, jcs_digest};
 use serde::Serialize;
 
 /// The rules that this program knows.
-pub const KNOWN_RULES: &[u32] = &[1];
+pub const KNOWN_RULES: &[u32] = &[1, 2];
 /// For how many blocks a state digest is kept, for a supervisor's to be compared with.
 pub const DIGESTS_KEPT: u64 = 4096;
 
@@ -94,6 +95,7 @@ struct Work<'a> {
     genesis_digest: Digest,
     before: Digest,
     height: Height,
+    rules: u32,
     time: UnixMillis,
     state: Overlay<'a>,
     alarms: Vec<Alarm>,
@@ -118,6 +120,7 @@ impl<'a> Work<'a> {
             genesis_digest,
             before: head.as_ref().map_or_else(|| first_digest(&genesis_digest), |h| h.state_digest),
             height: block.height,
+            rules: genesis.rules,
             time: head.as_ref().map_or(block.time, |h| h.time.max(block.time)),
             state: Overlay::new(state),
             alarms: Vec::new(),
@@ -130,7 +133,7 @@ impl<'a> Work<'a> {
             };
             work.put(keys::origin(), &origin)?;
         }
-        work.check_rules()?;
+        work.rules = work.rules_in_force()?;
         Ok(work)
     }
 
@@ -149,10 +152,10 @@ impl<'a> Work<'a> {
     }
 
     /// A box that does not know the rules in force stops: going on would mean something else than others do.
-    fn check_rules(&self) -> Result<(), ApplyError> {
+    fn rules_in_force(&self) -> Result<u32, ApplyError> {
         let version = self.view().rules_at(self.height)?.unwrap_or(self.genesis.rules);
         if KNOWN_RULES.contains(&version) {
-            Ok(())
+            Ok(version)
         } else {
             Err(ApplyError::UnknownRules { version, height: self.height })
         }
@@ -288,5 +291,6 @@ fn apply_record(work: &mut Work<'_>, author: &Author, place: Place, record: &Rec
         Record::Reservation(r) => uses::reservation(work, author, place, r),
         Record::Refund(r) => uses::refund(work, r),
         Record::Trace(r) => uses::trace(work, author, place, r),
+        Record::Verdict(r) => verdicts::verdict(work, author, r),
     }
 }

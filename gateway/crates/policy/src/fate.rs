@@ -197,6 +197,24 @@ pub enum RefusalReason {
     /// governance's matter
     #[error("an institution with a supervisor is governance's matter")]
     StandingOfSupervisor,
+    /// batch: holds a type that the rules in force do not know
+    #[error("the rules in force do not know this type of record yet")]
+    RulesTooOld,
+    /// not listed
+    #[error("the node is not listed")]
+    UnknownNode,
+    /// the ledger lists another one
+    #[error("the node has another key")]
+    OtherKey,
+    /// about its writer
+    #[error("nobody judges himself")]
+    VerdictOnSelf,
+    /// over, or dated ahead
+    #[error("the verdict is older than 24 hours or dated ahead")]
+    VerdictInvalid,
+    /// not newer than the one that stands
+    #[error("a verdict of this supervisor stands that is as new")]
+    VerdictOlder,
     /// not below this block
     #[error("the height lies ahead")]
     HeightAhead,

@@ -145,6 +145,13 @@ pub(crate) fn trace(asker: &InstitutionId, report: &ReportId, side: Side, source
     };
     Key::table(b'w').name(asker.as_str()).digest(&report.0).byte(side).name(source.as_str()).done()
 }
+/// Gateway → what each supervisor found of it.
+pub(crate) fn verdicts_on(node: &NodeId) -> Vec<u8> {
+    Key::table(b'y').name(node.as_str()).done()
+}
+pub(crate) fn verdict(node: &NodeId, by: &NodeId) -> Vec<u8> {
+    Key::table(b'y').name(node.as_str()).name(by.as_str()).done()
+}
 /// Record ids that were seen, by the height at which their batch expires.
 pub(crate) fn seen_until(expires: Height) -> Vec<u8> {
     Key::table(b's').long(expires.0).done()

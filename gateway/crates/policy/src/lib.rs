@@ -12,6 +12,7 @@
 //! | [`apply`] | blocks, batches, records: fates, changes, the rolling state digest |
 //! | [`authorize`] | requests: the only place that makes a [`Permit`] |
 //! | [`evidence`] | whether E proves S |
+//! | [`trust`] | what the supervisors' verdicts on a gateway come to |
 
 pub mod apply;
 pub mod authorize;
@@ -21,6 +22,7 @@ mod keys;
 pub mod refusal;
 pub mod state;
 pub mod table;
+pub mod trust;
 pub mod view;
 
 pub use apply::{KNOWN_RULES, TraceNeed, apply_block, record_id, trace_need};
@@ -30,4 +32,7 @@ pub use fate::{Alarm, ApplyError, BlockInput, BlockOutcome, Fate, RecordFate, Re
 pub use keys::LAYOUT;
 pub use refusal::{Blame, Refusal};
 pub use state::{Change, Entry, MapState, Overlay, StateError, StateRead};
-pub use view::{AuthzState, BindingRec, Head, InstitutionRec, NodeRec, ReservationState, TraceState, View};
+pub use trust::{Trust, trust_in};
+pub use view::{
+    AuthzState, BindingRec, Head, InstitutionRec, NodeRec, ReservationState, TraceState, VerdictState, View,
+};

@@ -53,6 +53,7 @@ pub fn row(record: &Record) -> Row {
         Record::Heartbeat(_)     => row( No,        No,         Yes,      Yes      ),
         Record::StateDigest(_)   => row( No,        No,         No,       Yes      ),
         Record::Standing(_)      => row( No,        No,         No,       Yes      ),
+        Record::Verdict(_)       => row( No,        No,         No,       Yes      ),
     }
 }
 

@@ -4,8 +4,8 @@ use crate::fate::Fate;
 use crate::keys;
 use crate::state::{Overlay, StateError, StateRead};
 use gw_proto::record::{
-    Authorization, CatalogueVersion, EvidenceRoot, Institution, Node, Policy, Reservation, Rules, TlsBinding,
-    Trace,
+    Authorization, CatalogueVersion, DeviceVerdict, EvidenceRoot, Institution, Node, Policy, Reservation,
+    Rules, TlsBinding, Trace,
 };
 use gw_proto::{
     AuthzId, ConsortiumId, Digest, EvidenceLevel, Height, InstitutionId, KeyId, NodeId, Region, ReportId,
@@ -167,6 +167,22 @@ pub struct TraceState {
     pub reply_leaves: Vec<Digest>,
 }
 
+/// What one supervisor found of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerdictState {
+    /// its newest record about the gateway
+    pub record: DeviceVerdict,
+    /// the supervisor
+    pub by: NodeId,
+    /// its node key then
+    pub by_key: KeyId,
+    /// in which block
+    pub height: Height,
+    /// it lasts until then, exclusive
+    pub until: UnixMillis,
+}
+
 /// A digest that a supervisor confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -299,6 +315,14 @@ impl<'a> View<'a> {
     /// The TLS keys that a node bound, also those that are over.
     pub fn bindings_of(&self, node: &NodeId) -> Result<Vec<BindingRec>, StateError> {
         load_all(self.state, "TLS binding", &keys::bindings_of(node), MAX_BINDINGS + 1)
+    }
+    /// What one supervisor found of a gateway last, whether it still counts or not.
+    pub fn verdict(&self, node: &NodeId, by: &NodeId) -> Result<Option<VerdictState>, StateError> {
+        load(self.state, "verdict", &keys::verdict(node, by))
+    }
+    /// What each supervisor found of a gateway last. What they come to: [`crate::trust_in`].
+    pub fn verdicts_on(&self, node: &NodeId) -> Result<Vec<VerdictState>, StateError> {
+        load_all(self.state, "verdict", &keys::verdicts_on(node), MAX_LISTED)
     }
     /// Active sources that hold data of one of these regions, by id.
     pub fn sources_in(&self, regions: &[Region]) -> Result<Vec<NodeRec>, StateError> {

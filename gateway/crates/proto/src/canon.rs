@@ -61,6 +61,8 @@ pub mod domain {
     pub const CONFIGURATION: &str = "xinguan/configuration/1";
     /// What a release should measure, signed by the image build.
     pub const REFERENCE: &str = "xinguan/reference-manifest/1";
+    /// a supervisor's history of verdicts on one gateway
+    pub const VERDICTS: &str = "xinguan/verdicts/1";
 }
 
 /// Why a value has no canonical form.

@@ -159,6 +159,8 @@ pub enum Record {
     StateDigest(StateDigest),
     /// A member's standing changed for a reason (supervisor).
     Standing(StandingChange),
+    /// What a supervisor found of a gateway's evidence.
+    Verdict(DeviceVerdict),
 }
 
 impl Record {
@@ -180,6 +182,14 @@ impl Record {
             Self::Heartbeat(_) => "heartbeat",
             Self::StateDigest(_) => "state-digest",
             Self::Standing(_) => "standing",
+            Self::Verdict(_) => "verdict",
+        }
+    }
+    /// The first rules version that knows the type: before it, a batch that holds one is nobody's.
+    pub fn since_rules(&self) -> u32 {
+        match self {
+            Self::Verdict(_) => 2,
+            _ => 1,
         }
     }
 }
@@ -465,4 +475,32 @@ pub struct StandingChange {
     pub standing: Standing,
     /// why, at most 200 bytes; no personal or commercial data
     pub reason: String,
+}
+
+/// What evidence comes to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictResult {
+    /// everything holds
+    Good,
+    /// it does not
+    Bad,
+    /// no evidence came in time
+    Silent,
+}
+
+/// A gateway's verdict by the supervisor that writes it. It lasts 24 h.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceVerdict {
+    /// about which gateway
+    pub node: NodeId,
+    /// with which node key: evidence of one key says nothing of the next
+    pub key: KeyId,
+    /// the finding
+    pub result: VerdictResult,
+    /// when it was judged
+    pub judged: UnixMillis,
+    /// of the supervisor's history of this gateway, up to and with this verdict
+    pub history: Digest,
 }

@@ -107,7 +107,7 @@ pub enum PartState {
     },
     /// it did not answer in time or not acceptably
     Missing {
-        /// why, in a word: `unreachable`, `timeout`, `bad-reply`
+        /// why, in a word: `unreachable`, `timeout`, `bad-reply`, `not-asked`, `not-trusted`
         reason: String,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::value::Notes;
 use crate::config::{
-    attestation::{Attestation, BANKS, Verifier},
+    attestation::{Attestation, BANKS, Mode, PeerPolicy, Verifier},
     raw::{RawAttestation, RawVerifier},
 };
 use gw_attest::decide::{Policy, Rules};
@@ -14,13 +14,44 @@ pub(super) fn attestation(n: &mut Notes, raw: RawAttestation) -> Option<Attestat
         None => Some(None),
         Some(path) => n.path("attestation.event_log", Some(path)).map(Some),
     };
-    Some(Attestation { interval: Duration::from_secs(interval?), event_log: event_log? })
+    let peers = peers(n, raw.peers, raw.lapsed, raw.unjudged);
+    Some(Attestation { interval: Duration::from_secs(interval?), event_log: event_log?, peers: peers? })
+}
+
+fn peers(
+    n: &mut Notes,
+    mode: Option<String>,
+    lapsed: Option<String>,
+    unjudged: Option<String>,
+) -> Option<PeerPolicy> {
+    let modes = [("observe", Mode::Observe), ("warn", Mode::Warn), ("enforce", Mode::Enforce)];
+    let allowed = [("refuse", false), ("allow", true)];
+    let mode = n.word("attestation.peers", mode, &modes);
+    let lapsed = n.word("attestation.lapsed", lapsed, &allowed);
+    let unjudged = n.word("attestation.unjudged", unjudged, &allowed);
+    let policy = PeerPolicy { mode: mode?, allow_lapsed: lapsed?, allow_unjudged: unjudged? };
+    if policy.mode != Mode::Enforce {
+        n.weak("attestation.peers is not \"enforce\": a gateway that a supervisor found bad is traded with");
+    }
+    if policy.allow_lapsed {
+        n.weak("attestation.lapsed = \"allow\": a gateway that gives no evidence any more is traded with");
+    }
+    Some(policy)
 }
 
 pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
     let k = |name: &str| format!("supervisor.attestation.{name}");
     let manifests = n.path(&k("manifests"), raw.manifests);
     let makers = n.path(&k("makers"), raw.makers);
+    let manufacturers = match raw.manufacturers {
+        Some(path) => n.path(&k("manufacturers"), Some(path)).map(Some),
+        None => {
+            n.weak(
+                "supervisor.attestation.manufacturers is not set: an enrolment rests on the operator's word",
+            );
+            Some(None)
+        }
+    };
     let floor = n.number(&k("floor"), raw.floor, 0, u64::from(u32::MAX));
     let silence = n.number(&k("silence_s"), raw.silence_s, 2, 86_400);
     let pcrs = pcrs(n, &k("pcrs"), raw.pcrs);
@@ -38,7 +69,8 @@ pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
     let policy = Policy::new(rules).map_err(|e| {
         n.problem("supervisor.attestation", e.to_string(), "correct it");
     });
-    Some(Verifier { manifests: manifests?, makers: makers?, policy: policy.ok()? })
+    let (manifests, makers) = (manifests?, makers?);
+    Some(Verifier { manifests, makers, manufacturers: manufacturers?, policy: policy.ok()? })
 }
 
 fn pcrs(n: &mut Notes, key: &str, raw: Option<Vec<u64>>) -> Option<BTreeSet<u8>> {

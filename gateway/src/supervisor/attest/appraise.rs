@@ -49,6 +49,7 @@ pub fn appraise(
         previous,
     };
     store.keep_verdict(&verdict, Some(&appraisal)).map_err(Rejection::internal)?;
+    verifier.announcements.note(device);
     report(&verdict);
     Ok(verdict)
 }

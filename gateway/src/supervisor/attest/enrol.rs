@@ -1,7 +1,7 @@
-//! Enrolment: which chip is whose, by an operator's word, checked against the ledger.
+//! Enrolment: which chip is whose, brought by an operator, checked against the ledger and the manufacturer.
 //!
-//! The endorsement certificate's chain is not checked yet, and the chip is not asked to prove that both keys
-//! are its own (ActivateCredential): the record rests on the operator who brings it from the box.
+//! Where manufacturers are pinned, the chip's certificate must lead to one of them, and before its first evidence
+//! the chip proves that certificate and keys are its own (`activate.rs`). Else it rests on the operator.
 
 use crate::{
     app::App,
@@ -11,9 +11,10 @@ use crate::{
 use gw_attest::{
     attest_structure::{Signs, parse_chip_key},
     decide::Enrolled,
+    endorsement::{Make, Manufacturers},
 };
 use gw_policy::View;
-use gw_proto::{Digest, HexBytes, InstitutionId, UnixMillis, sm3};
+use gw_proto::{B64, Digest, HexBytes, InstitutionId, UnixMillis, sm3};
 use serde::{Deserialize, Serialize};
 
 /// Configurations approved for one device at most: the oldest goes.
@@ -33,6 +34,23 @@ pub struct Device {
     pub at: UnixMillis,
     /// by which operator
     pub by: String,
+    /// the manufacturer's word, where it was asked for
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsed: Option<EndorsedBy>,
+}
+
+/// What the chip's manufacturer says, and whether the chip has proved that it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndorsedBy {
+    /// of the endorsement key, DER
+    pub certificate: B64,
+    /// the chip's make
+    pub make: Make,
+    /// the pinned root
+    pub root: String,
+    /// since when it is proved that both keys are in the chip
+    pub activated: Option<UnixMillis>,
 }
 
 impl Device {
@@ -44,9 +62,9 @@ impl Device {
 
 /// Enrols a device, or approves one more configuration of one that is enrolled. Whether it was new.
 pub fn enrol(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection> {
-    app.verifier()?;
+    let manufacturers = app.verifier()?.references.manufacturers.as_ref();
     matches_the_ledger(app, record)?;
-    let fresh = device(record, by, app.clock.now())?;
+    let fresh = device(record, by, manufacturers, app.clock.now())?;
     let store = app.supervisor_store()?;
     let known = store.enrolment(&record.device).map_err(Rejection::internal)?;
     let kept = match &known {
@@ -54,9 +72,9 @@ pub fn enrol(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection>
         Some(known) => more(known, &fresh)?,
     };
     store.enrol(&kept).map_err(|e| match e {
-        super::history::EnrolError::Endorsement { device } => {
-            refuse(format!("this endorsement key is enrolled as {device}: one chip is one device"))
-        }
+        super::history::EnrolError::Endorsement { device } => refuse(format!(
+            "second enrolment: this endorsement key is enrolled as {device}; one chip is one device"
+        )),
         other => Rejection::internal(other),
     })?;
     Ok(known.is_none())
@@ -79,7 +97,12 @@ fn matches_the_ledger(app: &App, record: &Enrolment) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn device(record: &Enrolment, by: &str, at: UnixMillis) -> Result<Device, Rejection> {
+fn device(
+    record: &Enrolment,
+    by: &str,
+    manufacturers: Option<&Manufacturers>,
+    at: UnixMillis,
+) -> Result<Device, Rejection> {
     let key = parse_chip_key(&record.attestation_key.0).map_err(|e| refuse(e.to_string()))?;
     key.public_key().map_err(|e| refuse(format!("attestation key: {e}")))?;
     let wrong = key.wrong_attributes(Signs::OnlyAttestations);
@@ -91,6 +114,7 @@ fn device(record: &Enrolment, by: &str, at: UnixMillis) -> Result<Device, Reject
     if certificate.first() != Some(&0x30) || certificate.len() > MAX_CERTIFICATE_BYTES {
         return Err(refuse("endorsement_certificate is no certificate in DER"));
     }
+    let endorsed = manufacturers.map(|m| endorsed(m, certificate, at)).transpose()?;
     let name = HexBytes(key.name().to_vec());
     let enrolled = Enrolled {
         device: record.device.clone(),
@@ -101,16 +125,31 @@ fn device(record: &Enrolment, by: &str, at: UnixMillis) -> Result<Device, Reject
         endorsement_certificate: sm3(certificate),
         configurations: vec![record.configuration],
     };
-    Ok(Device { enrolled, institution: record.institution.clone(), at, by: by.to_owned() })
+    Ok(Device { enrolled, institution: record.institution.clone(), at, by: by.to_owned(), endorsed })
+}
+
+fn endorsed(
+    manufacturers: &Manufacturers,
+    certificate: &[u8],
+    at: UnixMillis,
+) -> Result<EndorsedBy, Rejection> {
+    let found = manufacturers.check(certificate, at).map_err(|e| refuse(format!("manufacturer: {e}")))?;
+    let (make, root) = (found.make().clone(), found.root().to_owned());
+    Ok(EndorsedBy { certificate: B64(certificate.to_vec()), make, root, activated: None })
 }
 
 /// Only the configuration may be another.
 fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
+    if known.endorsement() != fresh.endorsement() {
+        return Err(refuse("chip swapped: this device is enrolled with another chip; decommission it first"));
+    }
     let same = |d: &Device| Enrolled { configurations: Vec::new(), ..d.enrolled.clone() };
-    if same(known) != same(fresh) {
-        return Err(refuse("this device is enrolled with another chip or key; decommission it first"));
+    if same(known) != same(fresh) || known.institution != fresh.institution {
+        return Err(refuse("keys changed: this device is enrolled with another key; decommission it first"));
     }
     let mut kept = known.clone();
+    // enrolled before manufacturers were pinned
+    kept.endorsed = kept.endorsed.or_else(|| fresh.endorsed.clone());
     let all = &mut kept.enrolled.configurations;
     all.retain(|c| !fresh.enrolled.configurations.contains(c));
     all.extend(&fresh.enrolled.configurations);
@@ -134,7 +173,7 @@ mod tests {
             configurations: vec![Hex([configuration; 32])],
         };
         let institution = InstitutionId::parse("bank-a").unwrap();
-        Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned() }
+        Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }
     }
 
     #[test]
@@ -147,7 +186,27 @@ mod tests {
         assert_eq!((all.len(), all.last(), all.first()), (16, Some(&Hex([20; 32])), Some(&Hex([5; 32]))));
         let again = more(&known, &device(1, 7)).unwrap();
         assert_eq!(again.enrolled.configurations.len(), 16, "an approval counts once");
-        let refused = more(&known, &device(2, 1)).unwrap_err();
-        assert_eq!(refused.problem.name, "enrolment-refused");
+        let refused = |fresh: &Device| {
+            let refused = more(&known, fresh).unwrap_err();
+            assert_eq!(refused.problem.name, "enrolment-refused");
+            refused.detail
+        };
+        assert!(refused(&device(2, 1)).starts_with("chip swapped: "));
+        let mut other = device(1, 1);
+        other.enrolled.attestation_key = HexBytes(vec![9]);
+        assert!(refused(&other).starts_with("keys changed: "));
+        let other = Device { institution: InstitutionId::parse("bank-b").unwrap(), ..device(1, 1) };
+        assert!(refused(&other).starts_with("keys changed: "));
+        // the manufacturer's word may come later, and what was proved stays
+        let endorsed = |activated| EndorsedBy {
+            certificate: B64(vec![0x30]),
+            make: Make { manufacturer: "id:1".into(), model: "m".into(), version: "1".into() },
+            root: "CN=root".into(),
+            activated,
+        };
+        let fresh = Device { endorsed: Some(endorsed(None)), ..device(1, 1) };
+        assert_eq!(more(&known, &fresh).unwrap().endorsed, Some(endorsed(None)));
+        let proved = Device { endorsed: Some(endorsed(Some(UnixMillis(5)))), ..known.clone() };
+        assert_eq!(more(&proved, &fresh).unwrap().endorsed, Some(endorsed(Some(UnixMillis(5)))));
     }
 }

@@ -71,7 +71,8 @@ pub fn show(app: &App) -> Result<Fleet, Rejection> {
         let last_evidence = store.last_evidence(name).map_err(Rejection::internal)?;
         let mut line = unknown(name.clone(), device.institution.clone());
         (line.standing, line.last_evidence) = (Standing::Waiting, last_evidence);
-        if let Some((verdict, since)) = verdict {
+        // one of an earlier enrolment says nothing of this one
+        if let Some((verdict, since)) = verdict.filter(|(v, _)| v.at >= device.at) {
             line.standing = standing(&verdict, at);
             line.since = Some(since);
             line.failed = verdict.failed().cloned().collect();

@@ -1,6 +1,7 @@
 //! The verifier (RFC 9334): judges the evidence of each enrolled gateway, and keeps what it found.
 //!
 //! ```text
+//! POST /man/v1/activations              ─▶ once per enrolment: the chip's keys are its own
 //! POST /man/v1/challenges               ─▶ a nonce: once, for one node, in one TLS session, for 30 s
 //! POST /man/v1/challenges/{id}/evidence ─▶ gw-attest decides ─▶ history ─▶ the box is told why
 //! ```
@@ -9,14 +10,20 @@
 //! |---|---|
 //! | [`references`] | whose manifests count, and the manifests |
 //! | [`enrol`] | which chip is whose |
+//! | [`activate`] | the chip proves that it is the one |
+//! | [`decommission`] | the end of an enrolment |
 //! | [`appraise`] | one bundle, from bytes to a kept verdict |
 //! | [`appraisal`] | the same once more, offline, from what was exported |
 //! | [`history`] | enrolments and verdicts in SQLite |
 //! | [`silence`] | no evidence is a verdict too |
+//! | [`announce`] | verdicts go to the ledger: others act on them |
 //! | [`fleet`] | what an operator sees |
 
+pub mod activate;
+pub mod announce;
 pub mod appraisal;
 pub mod appraise;
+pub mod decommission;
 pub mod enrol;
 pub mod fleet;
 pub mod history;
@@ -57,6 +64,8 @@ pub struct Verifier {
     references: References,
     open: Mutex<Challenges>,
     limiter: DefaultKeyedRateLimiter<NodeId>,
+    announcements: announce::Announcements,
+    activations: Mutex<activate::Activations>,
 }
 
 impl Verifier {
@@ -67,11 +76,17 @@ impl Verifier {
             references,
             open: Mutex::new(Challenges::new(MAX_OPEN)),
             limiter: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
+            announcements: announce::Announcements::default(),
+            activations: Mutex::default(),
         }
     }
 
     fn open(&self) -> MutexGuard<'_, Challenges> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn activations(&self) -> MutexGuard<'_, activate::Activations> {
+        self.activations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,8 +106,13 @@ pub fn challenge(app: &App, node: &IdentifiedNode) -> Result<Asked, Rejection> {
         return Err(Rejection::new(reject::QUOTA, "too many challenges of one node"));
     }
     let store = app.supervisor_store()?;
-    if store.enrolment(device).map_err(Rejection::internal)?.is_none() {
-        return Err(Rejection::new(reject::NOT_ENROLLED, "this supervisor has no enrolment of this node"));
+    let enrolled = store.enrolment(device).map_err(Rejection::internal)?;
+    let none = || Rejection::new(reject::NOT_ENROLLED, "this supervisor has no enrolment of this node");
+    if activate::is_missing(&enrolled.ok_or_else(none)?) {
+        return Err(Rejection::new(
+            reject::NOT_ACTIVATED,
+            "the chip has not shown that its keys are its own",
+        ));
     }
     let mut nonce = Hex([0; 32]);
     app.entropy.fill(&mut nonce.0).map_err(Rejection::internal)?;

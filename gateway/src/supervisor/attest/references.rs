@@ -1,12 +1,17 @@
-//! Reference manifests and their makers, read once at start.
+//! Reference manifests, their makers, the chips' manufacturers: read once at start.
 
-use crate::config::Problem;
-use gw_attest::reference::{MAX_MANIFEST_BYTES, Makers, TrustedManifest};
+use crate::config::{Problem, Verifier};
+use gw_attest::{
+    endorsement::Manufacturers,
+    reference::{MAX_MANIFEST_BYTES, Makers, TrustedManifest},
+};
 use gw_proto::genesis::Governance;
 use std::path::Path;
 
 /// A list of makers' keys is smaller.
 const MAX_MAKERS_BYTES: u64 = 64 * 1024;
+/// So is a file of some hundred certificates.
+const MAX_MANUFACTURERS_BYTES: u64 = 1024 * 1024;
 /// Releases that are valid at once are few.
 const MAX_MANIFESTS: usize = 256;
 
@@ -17,15 +22,19 @@ pub struct References {
     pub manifests: Vec<TrustedManifest>,
     /// each as it was signed: goes with what is exported
     pub signed: Vec<Vec<u8>>,
+    /// whose chips may be enrolled; none: whatever the operator brings
+    pub manufacturers: Option<Manufacturers>,
 }
 
 impl References {
-    /// Reads both; every file in the folder must be a manifest that enough makers signed.
-    pub fn load(folder: &Path, makers: &Path) -> Result<Self, Vec<Problem>> {
-        let makers = self::makers(makers).map_err(|p| vec![p])?;
-        let mut this = Self { manifests: Vec::new(), signed: Vec::new() };
+    /// Reads all; every file in the folder must be a manifest that enough makers signed.
+    pub fn load(config: &Verifier) -> Result<Self, Vec<Problem>> {
+        let makers = self::makers(&config.makers).map_err(|p| vec![p])?;
+        let manufacturers = config.manufacturers.as_deref().map(manufacturers).transpose();
+        let manufacturers = manufacturers.map_err(|p| vec![p])?;
+        let mut this = Self { manifests: Vec::new(), signed: Vec::new(), manufacturers };
         let mut problems = Vec::new();
-        for path in files(folder).map_err(|p| vec![p])? {
+        for path in files(&config.manifests).map_err(|p| vec![p])? {
             let bytes = read(&path, u64::try_from(MAX_MANIFEST_BYTES).unwrap_or(u64::MAX));
             let parsed = bytes.and_then(|bytes| {
                 let manifest = TrustedManifest::parse(&bytes, &makers).map_err(|e| e.to_string())?;
@@ -61,6 +70,17 @@ pub fn makers(path: &Path) -> Result<Makers, Problem> {
     let of: Governance = serde_json::from_slice(&bytes).map_err(|e| problem(e.to_string()))?;
     let threshold = usize::try_from(of.threshold).unwrap_or(usize::MAX);
     Makers::new(of.keys, threshold).map_err(|e| problem(e.to_string()))
+}
+
+fn manufacturers(path: &Path) -> Result<Manufacturers, Problem> {
+    let problem = |what: String| Problem {
+        key: "supervisor.attestation.manufacturers".to_owned(),
+        what: format!("{}: {what}", path.display()),
+        remedy: "give the manufacturers' certificates in PEM, at least one root among them".to_owned(),
+    };
+    let bytes = read(path, MAX_MANUFACTURERS_BYTES).map_err(problem)?;
+    let all = gw_sm::cert::certs_from_pem(&bytes).map_err(|e| problem(e.to_string()))?;
+    Manufacturers::new(all.iter().map(Vec::as_slice)).map_err(|e| problem(e.to_string()))
 }
 
 fn manifest_problem(what: String) -> Problem {

@@ -1,8 +1,11 @@
 //! No evidence within the interval is a verdict of its own.
+//!
+//! Counted from this start at the earliest: a verifier that was away has heard nobody, and blames nobody for it.
 
 use super::{Verifier, appraise, enrol::Device};
 use crate::{app::App, supervisor::store::StoreError};
 use gw_attest::{CheckName, Verdict, decide_silence};
+use gw_proto::UnixMillis;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -12,11 +15,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Runs until cancelled; ends at once where nobody verifies.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let Some(verifier) = &app.verifier else { return };
+    let started = app.clock.now();
     let every = LOOK_EVERY.min(Duration::from_millis(verifier.policy.get().interval_ms) / 2);
     loop {
         let work = Arc::clone(&app);
         // SQLite with fsync: off the runtime's threads
-        match tokio::task::spawn_blocking(move || sweep(&work)).await {
+        match tokio::task::spawn_blocking(move || sweep(&work, started)).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "silence could not be looked for"),
             Err(e) => tracing::error!(error = %e, "the look for silence ended"),
@@ -28,13 +32,16 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-fn sweep(app: &App) -> Result<(), StoreError> {
+fn sweep(app: &App, started: UnixMillis) -> Result<(), StoreError> {
     let (Some(verifier), Some(store)) = (&app.verifier, &app.supervisor) else { return Ok(()) };
     for device in store.enrolments()? {
-        let last = store.last_evidence(&device.enrolled.device)?;
+        // what came before it was decommissioned and enrolled again does not count
+        let heard = store.last_evidence(&device.enrolled.device)?.unwrap_or(device.at);
+        let last = heard.max(device.at).max(started);
         let newest = store.verdict(&device.enrolled.device)?.map(|(verdict, _)| verdict);
         if let Some(verdict) = fell_silent(verifier, &device, last, newest.as_ref(), app.clock.now()) {
             store.keep_verdict(&verdict, None)?;
+            verifier.announcements.note(&verdict.device);
             appraise::report(&verdict);
         }
     }
@@ -45,13 +52,13 @@ fn sweep(app: &App) -> Result<(), StoreError> {
 fn fell_silent(
     verifier: &Verifier,
     device: &Device,
-    last: Option<gw_proto::UnixMillis>,
+    last: UnixMillis,
     newest: Option<&Verdict>,
-    now: gw_proto::UnixMillis,
+    now: UnixMillis,
 ) -> Option<Verdict> {
     let said = newest.is_some_and(|v| v.failed().any(|c| c.name == CheckName::Silence));
     if said {
         return None;
     }
-    decide_silence(&device.enrolled.device, last.unwrap_or(device.at), &verifier.policy, now)
+    decide_silence(&device.enrolled.device, last, &verifier.policy, now)
 }

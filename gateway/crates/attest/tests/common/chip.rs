@@ -19,7 +19,12 @@ pub struct Simulator {
 impl Simulator {
     /// A new chip.
     pub fn start() -> Arc<Self> {
-        let this = Self { folder: tempfile::tempdir().unwrap(), child: Mutex::new(None) };
+        Self::on(tempfile::tempdir().unwrap())
+    }
+
+    /// A chip whose state lies in a folder already.
+    pub fn on(folder: tempfile::TempDir) -> Arc<Self> {
+        let this = Self { folder, child: Mutex::new(None) };
         this.power_on();
         Arc::new(this)
     }

@@ -17,6 +17,8 @@ pub(super) fn check(work: &Work<'_>, signed: &SignedBatch) -> Result<Author, Sto
     let farthest = work.height.0.saturating_add(MAX_EXPIRY_BLOCKS);
     ensure(batch.expires_height.0 <= farthest, Why::ExpiryTooFar)?;
     ensure((1..=MAX_RECORDS).contains(&batch.records.len()), Why::RecordCount)?;
+    // as a program that knows only those rules takes it: not as a batch at all
+    ensure(batch.records.iter().all(|r| r.since_rules() <= work.rules), Why::RulesTooOld)?;
     match &batch.writer {
         Writer::Governance => governance(work, signed),
         Writer::Node(id) => {

@@ -35,13 +35,14 @@ pub(crate) fn at(ms: u64) -> UnixMillis {
 }
 
 /// (node, institution, roles, region, key)
-pub(crate) const NODES: [(&str, &str, &[Role], &str, u8); 7] = [
+pub(crate) const NODES: [(&str, &str, &[Role], &str, u8); 8] = [
     ("bank-a-1", "bank-a", &[Role::Institution], "320500", 11),
     ("bank-a-2", "bank-a", &[Role::Institution], "320500", 12),
     ("bank-b-1", "bank-b", &[Role::Institution], "320500", 13),
     ("bureau-c-1", "bureau-c", &[Role::Source], "330100", 14),
     ("bureau-d-1", "bureau-d", &[Role::Institution, Role::Source], "340100", 15),
     ("pboc-1", "pboc", &[Role::Supervisor], "310000", 16),
+    ("pboc-2", "pboc", &[Role::Supervisor], "310000", 18),
     ("blocked-1", "blocked", &[Role::Institution, Role::Source], "320500", 17),
 ];
 
@@ -73,7 +74,7 @@ impl World {
                 threshold: 2,
                 keys: governance.iter().map(|k| *k.public_key()).collect(),
             },
-            rules: 1,
+            rules: 2,
         };
         let keys = NODES.iter().map(|n| (node(n.0), key(n.4))).collect();
         Self {
@@ -261,4 +262,9 @@ pub(crate) fn trace(
 ) -> Trace {
     let reply_leaf = (status == TraceStatus::Answered).then_some(Hex([8; 32]));
     Trace { asker: inst(asker), report_id, side, source: node(source), status, reply_leaf }
+}
+
+/// A verdict on a gateway with its listed key.
+pub(crate) fn verdict(on: &str, result: VerdictResult, judged: UnixMillis) -> DeviceVerdict {
+    DeviceVerdict { node: node(on), key: listed(on).key.id(), result, judged, history: Hex([7; 32]) }
 }

@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use crate::fates_of_uses::{authorization_rows, use_rows};
+use crate::verdicts::verdict_rows;
 use gw_policy::{Fate, RefusalReason as Why};
 use gw_proto::record::*;
 use gw_proto::*;
@@ -274,14 +275,21 @@ fn number(why: Why) -> usize {
         Why::StandingOfSupervisor => 44,
         Why::HeightAhead => 45,
         Why::HeightForgotten => 46,
+        Why::RulesTooOld => 47,
+        Why::UnknownNode => 48,
+        Why::OtherKey => 49,
+        Why::VerdictOnSelf => 50,
+        Why::VerdictInvalid => 51,
+        Why::VerdictOlder => 52,
     }
 }
-const REASONS: usize = 47;
+const REASONS: usize = 53;
 
 #[test]
 fn every_reason() {
     let mut seen = BTreeSet::new();
-    let rows = [batch_rows(), member_rows(), setting_rows(), authorization_rows(), use_rows()];
+    let rows =
+        [batch_rows(), member_rows(), setting_rows(), authorization_rows(), use_rows(), verdict_rows()];
     for (name, fate, why) in rows.into_iter().flatten().chain([no_policy_row()]) {
         seen.insert(number(why));
         assert_eq!(fate, Fate::Refused(why), "{name}");

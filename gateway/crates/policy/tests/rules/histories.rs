@@ -91,7 +91,7 @@ fn member_record(w: &World, what: u8) -> Record {
         }),
         3 => Record::Policy(policy(w.view().policy().unwrap().unwrap().version + 1)),
         4 => Record::Catalogue(CatalogueVersion { version: "9".into(), digest: Hex([9; 32]) }),
-        _ => Record::Rules(Rules { version: 1, from_height: Height(w.height().0 + 9) }),
+        _ => Record::Rules(Rules { version: 2, from_height: Height(w.height().0 + 9) }),
     }
 }
 

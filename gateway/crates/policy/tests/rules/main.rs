@@ -14,4 +14,6 @@ mod histories;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod verdicts;
+#[cfg(test)]
 mod writers;

@@ -38,9 +38,10 @@ fn expected(record: &Record) -> (usize, [char; 8]) {
         Record::Heartbeat(_)     => (15, ['W', 'W', 'W', 'A', 'A', 'A', 'B', 'U']),
         Record::StateDigest(_)   => (16, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
         Record::Standing(_)      => (17, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
+        Record::Verdict(_)       => (18, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
     }
 }
-const ROWS: usize = 18;
+const ROWS: usize = 19;
 
 fn samples(w: &World, t: &gw_proto::message::Opening) -> Vec<Record> {
     let authz_id = t.authz_id;
@@ -85,6 +86,7 @@ fn samples(w: &World, t: &gw_proto::message::Opening) -> Vec<Record> {
             standing: Standing::Blocked,
             reason: "nothing delivered in 24 h".into(),
         }),
+        Record::Verdict(verdict("bank-b-1", VerdictResult::Bad, w.time)),
     ]
 }
 
