@@ -48,7 +48,13 @@ fn device(name: &NodeId, now: UnixMillis) -> Result<Device> {
         endorsement_certificate: sm3(name.as_str().as_bytes()),
         configurations: vec![Hex([3; 32])],
     };
-    Ok(Device { enrolled, institution: InstitutionId::parse("bank-suzhou")?, at: now, by: "fill".to_owned() })
+    Ok(Device {
+        enrolled,
+        institution: InstitutionId::parse("bank-suzhou")?,
+        at: now,
+        by: "fill".to_owned(),
+        endorsed: None,
+    })
 }
 
 fn verdict(device: &NodeId, at: UnixMillis, passed: bool) -> Verdict {
