@@ -128,10 +128,12 @@ flip() {
   printf '%02x' $((0x$old ^ 0xff)) | xxd -r -p | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# A byte of the root's file system: its first block is read at once.
+# Bytes of the root's file system, one in each 128 KiB: some are read at once. Not its superblock, by which it is found.
 root_byte() {
+  local at root
   copy_box root-byte
-  flip "$BOX/disk.raw" $(($(partition root-a) + 1024))
+  root=$(partition root-a)
+  for ((at = 131072; at < $(stat -c %s "$IMAGE/xinguan-$ARCH.root"); at += 131072)); do flip "$BOX/disk.raw" $((root + at)); done
   start boot
   expect "the kernel refuses the block and stops" 'verity: .*data block .* is corrupted|dm-verity device.*corrupted|Kernel panic - not syncing: dm-verity'
   never "the system comes up" 'state: '
