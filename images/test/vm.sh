@@ -13,6 +13,7 @@ BOOT_S=${BOOT_S:-400} # one boot under emulation: two minutes, more on a machine
 vm_tools() {
   need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
   need swtpm swtpm "its TPM"
+  need xxd xxd "bends bytes"
   need mcopy mtools "writes the configuration partition and tampers with the ESP"
   [[ -e "$FIRMWARE" ]] || { say "missing: OVMF"; NEEDED+=(ovmf); }
   install_needed
