@@ -20,7 +20,7 @@ use crate::{
     ledger_endpoint::RenewingEndpoint,
     listen::{ListenerKind, Server},
     nonces::Nonces,
-    outbox_worker,
+    outbox_worker, ready_file,
     signing::{BatchSigner, QueueSize},
     stages::{
         fetch::Snapshots,
@@ -44,7 +44,7 @@ use hsm_api::{Entropy, OsEntropy};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -127,9 +127,14 @@ pub struct Gateway {
     tasks: TaskTracker,
     hardware: Hardware,
     tamper: Option<tamper::Watch>,
+    ready_file: Option<PathBuf>,
 }
 
 impl Gateway {
+    /// Says into a file, every second, whether it can serve ([`ready_file`]).
+    pub fn keep_ready_file(&mut self, path: PathBuf) {
+        self.ready_file = Some(path);
+    }
     /// What its stages share: for tests in this crate.
     #[cfg(test)]
     pub(crate) fn app(&self) -> &Arc<App> {
@@ -141,7 +146,7 @@ impl Gateway {
     }
     /// Serves until stopped; drains; then stops what ran in the background.
     pub async fn serve(self) -> Exit {
-        let Self { app, servers, tls, stop, background, tasks, hardware, tamper } = self;
+        let Self { app, servers, tls, stop, background, tasks, hardware, tamper, ready_file } = self;
         let opened = CancellationToken::new();
         // lives until the end: dropping it stops the watching
         let _watching = match tamper.map(|w| tamper::start(&app, w, opened.clone())).transpose() {
@@ -159,6 +164,10 @@ impl Gateway {
         tasks.spawn(attester::standing::run(Arc::clone(&app), background.clone()));
         tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
         tasks.spawn(announce::run(Arc::clone(&app), background.clone()));
+        if let Some(path) = ready_file {
+            let addresses = servers.iter().map(|(server, _)| server.local_addr()).collect();
+            tasks.spawn(ready_file::run(Arc::clone(&app), path, addresses, background.clone()));
+        }
         let listening = TaskTracker::new();
         for (server, router) in servers {
             tracing::info!(address = %server.local_addr(), "listening");
@@ -323,7 +332,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         config,
     });
     let servers = bind(&app, &tls, &clock).await?;
-    Ok(Gateway { app, servers, tls, stop, background, tasks, hardware, tamper })
+    Ok(Gateway { app, servers, tls, stop, background, tasks, hardware, tamper, ready_file: None })
 }
 
 /// What `doctor` looks with: a TLS identity of its own, bound to nothing.

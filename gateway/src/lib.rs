@@ -45,6 +45,7 @@ pub mod pipeline;
 #[cfg(feature = "dev")]
 mod pipeline_tests;
 pub mod readiness;
+mod ready_file;
 pub mod reject;
 pub mod signing;
 pub mod stages;

@@ -19,6 +19,9 @@ enum Command {
         /// configuration
         #[arg(long)]
         config: PathBuf,
+        /// keep a file that says whether it can serve, written every second: for what starts and restarts the box
+        #[arg(long)]
+        ready_file: Option<PathBuf>,
     },
     /// Say everything that is wrong with a configuration
     CheckConfig {
@@ -83,7 +86,7 @@ fn fail(text: &str, exit: Exit) -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<Exit> {
     let mut out = std::io::stdout();
     match command {
-        Command::Run { config } => Ok(commands::run::run(&config).await),
+        Command::Run { config, ready_file } => Ok(commands::run::run(&config, ready_file).await),
         Command::CheckConfig { file } => Ok(commands::check_config::run(&file, &mut out)?),
         Command::Doctor(args) => commands::doctor::main(&args, &mut out).await,
         Command::Verify(args) => commands::verify::run(&args, &mut out),

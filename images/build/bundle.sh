@@ -1,31 +1,42 @@
 # Update bundles out of a built image, signed with test keys. Sourced.
 # shellcheck shell=bash
 
-# bundle [VERSION]: what a box that runs an older version takes: images/update/README.md.
+# bundle: what a box that runs an older version takes: images/update/README.md.
 bundle() {
-  local version=${1:-} to="$IMAGE/bundle" keys="$OUT/keys-update"
   [[ -e "$IMAGE/manifest.json" ]] || build
-  [[ -n "$version" ]] || version=$(jq -er .gateway "$IMAGE/manifest.json")
   need openssl openssl "makes test keys"
   need jq jq "reads the manifest"
   install_needed
   ensure_rust
-  cargo build --locked -q -p image-update --bins
   update_keys
+  make_bundle "$IMAGE/bundle" "$IMAGE/release.json" "$IMAGE/xinguan-$ARCH".{root,verity,efi}
+  say "$IMAGE/bundle: $(du -m -s "$IMAGE/bundle" | cut -f1) MB; put it on a stick labelled XINGUAN-UPD, as the folder xinguan-update"
+}
+
+# make_bundle TO RELEASE ROOT VERITY KERNEL
+make_bundle() {
+  local keys=$UPDATE_KEYS to=$1 release=$2
   rm -rf "$to"
-  xinguan_bundle make --version "$version" --architecture "$ARCH" --number 1 --ring 0 \
-    --root-image "$IMAGE/xinguan-$ARCH.root" --verity-image "$IMAGE/xinguan-$ARCH.verity" --uki "$IMAGE/xinguan-$ARCH.efi" \
+  xinguan_bundle make --version "$(jq -er .version "$release")" --architecture "$ARCH" --number "$(jq -er .number "$release")" \
+    --ring "$(jq -er .ring "$release")" --root-image "$3" --verity-image "$4" --uki "$5" \
     --trust-root "$keys/root.json" --metadata "$(date +%s)" \
     --release "$keys/release-1.pem" --release "$keys/release-2.pem" \
     --online "$keys/online.pem" --sm2 "$keys/countersign.pem" "$to"
 }
 
-xinguan_bundle() { "$(dirname "$OUT")/debug/xinguan-bundle" "$@"; }
+# runs here, not in the box: its profile does not matter
+xinguan_bundle() {
+  cargo build --locked -q -p image-update --bins
+  "${OUT%/image}/debug/xinguan-bundle" "$@"
+}
 
-# In the folder `keys`: three keys that sign roots, three that sign releases, one that states freshness, one of SM2. Test keys,
+# point KEY: an elliptic public key, x then y, in hexadecimal.
+point() { openssl pkey -in "$1" -pubout -outform DER | tail -c 64 | od -An -v -tx1 | tr -d ' \n'; }
+
+# In UPDATE_KEYS: three keys that sign roots, three that sign releases, one that states freshness, one of SM2. Test keys,
 # made once, never committed.
 update_keys() {
-  local name
+  local name keys=$UPDATE_KEYS
   [[ ! -e "$keys/root.json" ]] || return 0
   (umask 077 && mkdir -p "$keys")
   for name in root-{1,2,3} release-{1,2,3} online; do

@@ -9,6 +9,7 @@ OUT="$(realpath -m -- "${CARGO_TARGET_DIR:-target}")/image"
 TOOLS="$OUT/tools"     # chroot: programs that build the image, of the release that the image is made of
 ARCHIVE="$OUT/archive" # every package file that an image was made of: mirrors drop old versions
 KEYS="$OUT/keys"       # test keys, made at the first build; never committed
+UPDATE_KEYS="$OUT/keys-update" # likewise: what signs updates
 WORK="$TOOLS/build"     # seen as /build inside the chroot
 
 # What each architecture is called by others.

@@ -1,8 +1,16 @@
 # Initrd, verity, kernel image, disk. Sourced.
 # shellcheck shell=bash
 
-# version: of the release, by the gateway in it.
-version() { "$PROGRAMS/xinguan" --version | cut -d' ' -f2; }
+# version: of the release, by the gateway in it. IMAGE_VERSION, for a try: another one with the same programs.
+version() { printf '%s' "${IMAGE_VERSION:-$(sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml)}"; }
+
+# release: what the release is, for the updater and the initrd (images/update, `Manifest`).
+release() {
+  local NUMBER RING
+  # shellcheck source=/dev/null
+  . "$RECIPE/release.env"
+  printf '{"format":1,"version":"%s","architecture":"%s","number":%d,"ring":%d}\n' "$(version)" "$ARCH" "${IMAGE_NUMBER:-$NUMBER}" "$RING"
+}
 
 # seed: ids of partitions and file systems are made of it. The same in every build of a release, another in the next: a
 # kernel finds its root and hash tree by their ids, and the other slot holds another release's.
@@ -82,12 +90,12 @@ kernel_image() {
   [[ -s "$BUILD/pcr11" ]] || { say "ukify printed no PCR 11 value" >&2; return 1; }
 }
 
-# The boot loader and the stub are those of the tool chain; both are of the image's release.
+# Boot loader and stub come from the locked packages.
 loader() {
-  cp "$TOOLS/usr/lib/systemd/boot/efi/linux$EFI.efi.stub" "$BUILD/stub"
+  cp "$BUILD/packages/usr/lib/systemd/boot/efi/linux$EFI.efi.stub" "$BUILD/stub"
   mkdir -p "$BUILD"/esp/{EFI/BOOT,EFI/systemd,EFI/Linux,loader}
   in_tools /usr/lib/systemd/systemd-sbsign sign --private-key=/build/keys/db.key --certificate=/build/keys/db.crt \
-    --output="/build/$ARCH/esp/EFI/BOOT/$BOOTNAME" "/usr/lib/systemd/boot/efi/systemd-boot$EFI.efi"
+    --output="/build/$ARCH/esp/EFI/BOOT/$BOOTNAME" "/build/$ARCH/packages/usr/lib/systemd/boot/efi/systemd-boot$EFI.efi"
   cat > "$BUILD/esp/loader/loader.conf" << 'CONF'
 timeout 0
 editor no

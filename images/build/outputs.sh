@@ -9,10 +9,11 @@ outputs() {
   cp "$(first_pass)" "$IMAGE.new/xinguan-$ARCH.root"
   cp "$(first_pass -verity)" "$IMAGE.new/xinguan-$ARCH.verity"
   cp "$BUILD/disk.json" "$IMAGE.new/partitions.json"
+  release > "$IMAGE.new/release.json"
   manifest > "$IMAGE.new/manifest.json"
   parts > "$IMAGE.new/sbom.spdx.json"
-  (cd "$IMAGE.new" && sha256sum -- xinguan-* manifest.json sbom.spdx.json > SHA256SUMS)
-  (cd "$IMAGE.new" && openssl dgst -sm3 -r xinguan-* manifest.json sbom.spdx.json | sed 's/ \*/  /' > SM3SUMS)
+  (cd "$IMAGE.new" && sha256sum -- xinguan-* release.json manifest.json sbom.spdx.json > SHA256SUMS)
+  (cd "$IMAGE.new" && openssl dgst -sm3 -r xinguan-* release.json manifest.json sbom.spdx.json | sed 's/ \*/  /' > SM3SUMS)
   rm -rf "$IMAGE"
   mv "$IMAGE.new" "$IMAGE"
 }

@@ -1,4 +1,4 @@
-# The gateway and the image's checks, as they enter the image. Sourced.
+# The gateway, the image's checks, the floor and the updater, as they enter the image. Sourced.
 # shellcheck shell=bash
 #
 # They are built on this machine, not in the chroot: the workspace pins a newer Rust than the release has. That is
@@ -8,28 +8,40 @@
 IMAGE_PROFILE=${IMAGE_PROFILE:-release}
 
 programs() {
-  local folder="$OUT/cargo" built=release program
+  local program
   PROGRAMS="$OUT/programs/$ARCH"
-  if [[ $ARCH != x86-64 ]]; then
-    say "the programs for $ARCH cannot be built here yet: images/README.md, \"Not yet\"" >&2
-    return 1
-  fi
   ensure_rust
+  mkdir -p "$PROGRAMS"
+  # one by one: none gets features that only another asks for
+  for program in xinguan image-checks image-floor:xinguan-floor image-update:xinguan-update; do
+    if [[ $ARCH == "$(machine)" ]]; then
+      native_build "${program%:*}" "${program#*:}"
+    else
+      cross_tools
+      cross_build "${program%:*}" "${program#*:}"
+    fi
+  done
+  fits_library "$PROGRAMS"/*
+  no_software_keys
+}
+
+# What this machine is, in the image's words.
+machine() { if [[ "$(uname -m)" == aarch64 ]]; then printf arm64; else printf x86-64; fi; }
+
+# native_build PACKAGE PROGRAM: into PROGRAMS, without symbols.
+native_build() {
+  local folder="$OUT/cargo"
   if [[ $IMAGE_PROFILE == dev ]]; then
-    folder=${OUT%/image} built=debug
+    folder=${OUT%/image}
   else
     # no path of this machine enters the image
     local -x RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" CARGO_INCREMENTAL=0
   fi
-  mkdir -p "$PROGRAMS"
-  for program in xinguan image-checks; do # one by one: neither gets features that only the other asks for
-    cargo build --locked --profile "$IMAGE_PROFILE" -p "$program" --target-dir "$folder"
-    cp "$folder/$built/$program" "$PROGRAMS/"
-  done
-  strip "$PROGRAMS"/*
-  fits_library "$PROGRAMS"/*
-  no_software_keys "$PROGRAMS/xinguan"
+  cargo build --locked --profile "$IMAGE_PROFILE" -p "$1" --bin "$2" --target-dir "$folder"
+  strip -o "$PROGRAMS/$2" "$folder/$(profile_folder)/$2"
 }
+
+profile_folder() { if [[ $IMAGE_PROFILE == dev ]]; then printf debug; else printf %s "$IMAGE_PROFILE"; fi; }
 
 # The C library's version that a program asks for, against the image's.
 fits_library() {
@@ -41,9 +53,9 @@ fits_library() {
   done
 }
 
-# A development build has another command; a release image must not.
+# A development build has another command; a release image must not. Looked for in the file: it may be another machine's.
 no_software_keys() {
-  if "$1" dev --help > /dev/null 2>&1; then
+  if grep -qa 'Development ledger: never for real data' "$PROGRAMS/xinguan"; then
     say "the gateway was built with software keys and the development ledger" >&2
     return 1
   fi

@@ -28,6 +28,7 @@ tree() {
     if [[ $word == unit ]]; then unit $rest; else copy "$word"; fi
   done < <(entries "$RECIPE/$name.d")
   cp -r "$RECIPE/$name/." "$to/"
+  [[ ! -d "$RECIPE/$name-$ARCH" ]] || cp -r "$RECIPE/$name-$ARCH/." "$to/"
   ln -sf ../usr/lib/os-release "$to/etc/os-release"
   : > "$to/etc/machine-id"
   modules
@@ -82,14 +83,31 @@ modules() {
 }
 
 finish_root() {
-  mkdir -p "$to"/{config,var/lib/xinguan,usr/lib/xinguan}
+  local program
+  mkdir -p "$to"/{config,efi,var/lib/xinguan,usr/lib/xinguan}
   ln -sf multi-user.target "$to/usr/lib/systemd/system/default.target"
   install -m 755 "$PROGRAMS/xinguan" "$to/usr/bin/xinguan"
-  install -m 755 "$PROGRAMS/image-checks" "$to/usr/lib/xinguan/image-checks"
+  for program in image-checks xinguan-update; do install -m 755 "$PROGRAMS/$program" "$to/usr/lib/xinguan/$program"; done
+  release > "$to/usr/lib/xinguan/release.json"
+  update_keys
+  cp "$UPDATE_KEYS/root.json" "$to/usr/lib/xinguan/update-root.json"
+  {
+    printf 'sm2 = "%s"\n' "$(point "$UPDATE_KEYS/countersign.pem")"
+    slots
+  } >> "$to/usr/lib/xinguan/update.toml"
+}
+
+slots() {
+  local slot
+  for slot in a b; do
+    printf '[slots.%s]\nroot = "/dev/disk/by-partlabel/root-%s"\nverity = "/dev/disk/by-partlabel/verity-%s"\n' $slot $slot $slot
+  done
 }
 
 finish_initrd() {
-  mkdir -p "$to/sysroot"
+  mkdir -p "$to"/{sysroot,usr/lib/xinguan}
+  install -m 755 "$PROGRAMS/xinguan-floor" "$to/usr/lib/xinguan/xinguan-floor"
+  release > "$to/usr/lib/xinguan/release.json"
   ln -sf ../usr/lib/os-release "$to/etc/initrd-release"
   ln -sf initrd.target "$to/usr/lib/systemd/system/default.target"
   ln -sf usr/lib/systemd/systemd "$to/init"

@@ -20,6 +20,9 @@ image_test() {
     stage kernel-byte kernel_byte
     stage unsigned unsigned_kernel
     stage wrong-key wrong_key
+    stage update update_kept
+    stage update-left update_left
+    stage update-refused update_refused
   fi
   finish
 }

@@ -42,7 +42,7 @@ start() {
   qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -vga none -display none -no-reboot \
     -drive if=pflash,format=raw,unit=0,readonly=on,file="$FIRMWARE" \
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
-    -drive if=virtio,format=raw,file="$BOX/disk.raw" \
+    -drive if=none,id=disk,format=raw,file="$BOX/disk.raw" -device virtio-blk-pci,drive=disk,bootindex=0 \
     -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
     -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443,hostfwd=tcp:127.0.0.1:$((PORT + 1))-10.0.2.15:9000" \
     -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \

@@ -1,11 +1,14 @@
-//! `xinguan run --config FILE`: config → build → run → drain.
+//! `xinguan run --config FILE [--ready-file FILE]`: config → build → run → drain.
 
 use super::Exit;
 use crate::{assemble, config, telemetry};
-use std::{io::Write as _, path::Path};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub async fn run(path: &Path) -> Exit {
+pub async fn run(path: &Path, ready_file: Option<PathBuf>) -> Exit {
     let config = match config::load(path) {
         Ok(c) => c,
         Err(e) => return say(&e.to_string(), Exit::BadConfig),
@@ -16,13 +19,16 @@ pub async fn run(path: &Path) -> Exit {
     for weak in &config.weakened {
         tracing::warn!(setting = %weak, "weaker than the default");
     }
-    let gateway = match assemble::build(config).await {
+    let mut gateway = match assemble::build(config).await {
         Ok(g) => g,
         Err(e) => {
             tracing::error!(error = %e, "the gateway does not start");
             return say(&e.to_string(), e.exit());
         }
     };
+    if let Some(file) = ready_file {
+        gateway.keep_ready_file(file);
+    }
     let stop = gateway.stop_token();
     tokio::spawn(async move {
         wait_for_signal().await;

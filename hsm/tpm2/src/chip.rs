@@ -7,7 +7,7 @@ use crate::{
     rc::{self, Verdict},
     secret::Secret,
     session::{self, Part, SaltKey, Session},
-    transport::Transport,
+    transport::{Connect, Transport},
     wire::{HEADER_BYTES, MAX_BYTES, NO_SESSIONS, Params, Reader, SESSIONS},
 };
 use hsm_api::Entropy;
@@ -56,6 +56,21 @@ impl Chip {
     pub(crate) fn new(transport: Box<dyn Transport>, entropy: Arc<dyn Entropy>, longest: Duration) -> Self {
         let response = Zeroizing::new(vec![0; MAX_BYTES]);
         Self { transport, entropy, salt_key: None, sessions: [None, None], longest, response }
+    }
+
+    /// A chip without a keystore: for what a system needs before it has one. Its sessions are salted to nothing, so
+    /// whoever sits on the bus may lie in its name.
+    pub fn bare(
+        transport: &dyn Connect,
+        entropy: Arc<dyn Entropy>,
+        longest: Duration,
+    ) -> Result<Self, TpmError> {
+        let mut chip = Self::new(transport.connect(longest)?, entropy, longest);
+        commands::management::startup(&mut chip)?;
+        if !transport.is_shared() {
+            sweep(&mut chip)?;
+        }
+        Ok(chip)
     }
 
     /// From here on sessions are salted to this key.
@@ -168,6 +183,19 @@ impl Chip {
             wait = (wait * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Flushes what earlier connections left in the chip. It is ours alone: there is no resource manager.
+pub(crate) fn sweep(chip: &mut Chip) -> Result<(), TpmError> {
+    const TRANSIENT: u32 = 0x8000_0000;
+    const LOADED_SESSIONS: u32 = 0x0200_0000;
+    const SAVED_SESSIONS: u32 = 0x0300_0000;
+    for kind in [TRANSIENT, LOADED_SESSIONS, SAVED_SESSIONS] {
+        for handle in commands::management::handles(chip, kind)? {
+            commands::flush(chip, handle)?;
+        }
+    }
+    Ok(())
 }
 
 /// A transport does not know which command it carries.

@@ -1,7 +1,7 @@
 //! One device: a lock with a bounded queue, a chip that is connected when it is needed, keys in its slots.
 
 use crate::{
-    chip::Chip,
+    chip::{self, Chip},
     command::Entity,
     commands::{
         self,
@@ -242,7 +242,7 @@ impl Device {
         let mut chip = Chip::new(transport, o.entropy.clone(), o.budget);
         management::startup(&mut chip)?;
         if !o.transport.is_shared() {
-            sweep(&mut chip)?;
+            chip::sweep(&mut chip)?;
         }
         let info = management::info(&mut chip)?;
         let storage = self.storage_key(&mut chip)?;
@@ -294,19 +294,6 @@ fn is_storage_key(object: &Object) -> bool {
     let mut like = template::storage();
     like.unique = object.public.unique.clone();
     like == object.public
-}
-
-/// Flushes what earlier connections left in the chip. It is ours alone: there is no resource manager.
-fn sweep(chip: &mut Chip) -> Result<(), TpmError> {
-    const TRANSIENT: u32 = 0x8000_0000;
-    const LOADED_SESSIONS: u32 = 0x0200_0000;
-    const SAVED_SESSIONS: u32 = 0x0300_0000;
-    for kind in [TRANSIENT, LOADED_SESSIONS, SAVED_SESSIONS] {
-        for handle in management::handles(chip, kind)? {
-            commands::flush(chip, handle)?;
-        }
-    }
-    Ok(())
 }
 
 impl Open {

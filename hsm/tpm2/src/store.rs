@@ -259,7 +259,7 @@ fn prepare_counter(open: &mut Open, index: u32, owner: &Secret) -> Result<(), Tp
     let found = storage::nv_public(&mut open.chip, index, "");
     let found = match found {
         Err(TpmError::NoIndex { .. }) => {
-            storage::define_counter(&mut open.chip, owner, index)?;
+            storage::define_counter(&mut open.chip, owner, index, &[])?;
             storage::nv_public(&mut open.chip, index, "")?
         }
         other => other?,

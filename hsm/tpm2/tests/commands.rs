@@ -181,7 +181,7 @@ fn a_full_nv_is_named() {
     let store = chip.init();
     let filled = store.with_chip(|c, _| {
         for n in 0..2000 {
-            storage::define_counter(c, &Secret::empty(), 0x0150_0000 + n)?;
+            storage::define_counter(c, &Secret::empty(), 0x0150_0000 + n, &[])?;
         }
         Ok(())
     });

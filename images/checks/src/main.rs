@@ -1,9 +1,12 @@
 //! Runs inside the booted image: checks what images/README.md claims, says what state the box is in.
 //!
 //! `image-checks claims [--json FILE]`: one line for each claim, and one JSON object for each into FILE.
-//! `image-checks status`: for the person at the console. Both change nothing.
+//! `image-checks status`: for the person at the console.
+//! `image-checks health SECONDS`: waits until the system is healthy; fails if it cannot become so, or not in that time.
+//! All change nothing else.
 
 mod claims;
+mod health;
 mod mounts;
 mod status;
 mod tree;
@@ -12,10 +15,11 @@ use std::{
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 use tree::Tree;
 
-const USAGE: &str = "usage: image-checks claims [--json FILE] | status";
+const USAGE: &str = "usage: image-checks claims [--json FILE] | status | health SECONDS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +28,10 @@ fn main() -> ExitCode {
         ["claims"] => check(&tree, None),
         ["claims", "--json", file] => check(&tree, Some(Path::new(file))),
         ["status"] => say(&status::lines(&tree)).map(|()| true),
+        ["health", seconds] => match seconds.parse() {
+            Ok(seconds) => healthy(&tree, Duration::from_secs(seconds)),
+            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
+        },
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     };
     match result {
@@ -42,6 +50,15 @@ fn say(lines: &[String]) -> io::Result<()> {
         writeln!(out, "{line}")?;
     }
     out.flush()
+}
+
+fn healthy(tree: &Tree, within: Duration) -> io::Result<bool> {
+    let (line, good) = match health::wait(tree, within) {
+        health::Health::Healthy(saw) => (format!("health: good, {saw}"), true),
+        health::Health::NotYet(why) => (format!("health: BAD after {} s: {why}", within.as_secs()), false),
+        health::Health::Sick(why) => (format!("health: BAD: {why}"), false),
+    };
+    say(&[line]).map(|()| good)
 }
 
 /// True if every claim holds.

@@ -6,6 +6,7 @@ use std::{
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// Files that are read whole are small; a larger one is not what it should be.
@@ -43,6 +44,12 @@ impl Tree {
         let mut out = Vec::new();
         fs::File::open(self.at(path))?.take(MAX_FILE).read_to_end(&mut out)?;
         Ok(out)
+    }
+
+    /// When a file was last written.
+    pub(crate) fn modified(&self, path: &str) -> Result<SystemTime, String> {
+        let time = fs::metadata(self.at(path)).and_then(|m| m.modified());
+        time.map_err(|e| format!("{path}: {e}"))
     }
 
     /// A file's text without white space at its ends.

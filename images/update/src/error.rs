@@ -157,6 +157,14 @@ pub enum UpdateError {
         /// that runs
         running: String,
     },
+    /// This box has tried it and given it up, or was told to leave it.
+    #[error(
+        "version {found} was tried on this box and given up; get a newer one, or ask for another trial with a file `RETRY` beside the bundle"
+    )]
+    GivenUp {
+        /// of the bundle
+        found: String,
+    },
     /// A target does not fit where it must go.
     #[error("`{name}` has {found} bytes, its place has {max}")]
     TooLarge {
@@ -241,6 +249,9 @@ pub enum UpdateError {
         /// what is wrong
         why: String,
     },
+    /// The TPM's counter.
+    #[error(transparent)]
+    Floor(#[from] image_floor::FloorError),
     /// Another update runs.
     #[error("another update has `{path}` locked; wait for it")]
     Busy {

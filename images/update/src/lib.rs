@@ -31,7 +31,7 @@ pub use error::UpdateError;
 pub use folder::{DirFolder, Folder};
 pub use manifest::{Architecture, Manifest};
 pub use partition::Partition;
-pub use record::{FileFloor, Floor};
+pub use record::{ChipFloor, FileFloor, Floor};
 pub use settings::Settings;
 pub use slot::{Entry, SlotName, Tries, Version};
 pub use updater::{Slot, SlotStatus, Status, Updater};

@@ -28,7 +28,7 @@ enum Command {
     /// Verify a bundle and say whether this box takes it; nothing is written into a slot
     Check(BundleArgs),
     /// Write a bundle into the idle slot; it is tried at the next boot
-    Apply(BundleArgs),
+    Apply(ApplyArgs),
     /// Say which slot runs, which is next, what is in them
     Status(Common),
     /// Make the other slot the next one, if it is good; takes effect at the next boot
@@ -53,6 +53,15 @@ struct BundleArgs {
     common: Common,
 }
 
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// try a version again that this box has given up, if this file is there
+    #[arg(long)]
+    retry_file: Option<PathBuf>,
+}
+
 /// How the program ended; the numbers mean what they mean for `xinguan` (clap's own 2 is a wrong command line).
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -61,7 +70,7 @@ enum Exit {
     Refused = 1,
     /// the image's own description of slots is not acceptable
     BadConfig = 3,
-    /// slot, boot entries or records cannot be read or written
+    /// slot, boot entries, records or the TPM's counter cannot be read or written
     Storage = 5,
 }
 
@@ -84,6 +93,7 @@ fn exit(e: &anyhow::Error) -> Exit {
             | U::Partition { .. }
             | U::Record { .. }
             | U::ReadBack { .. }
+            | U::Floor(_)
             | U::NoWayBack { .. },
         ) => Exit::Storage,
         _ => Exit::Refused,
@@ -92,7 +102,7 @@ fn exit(e: &anyhow::Error) -> Exit {
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
     let (Command::Check(BundleArgs { common, .. })
-    | Command::Apply(BundleArgs { common, .. })
+    | Command::Apply(ApplyArgs { bundle: BundleArgs { common, .. }, .. })
     | Command::Status(common)
     | Command::Rollback(common)
     | Command::Confirm(common)) = command;
@@ -107,7 +117,13 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<()> {
             let bundle = verify(&settings, &updater, &a.bundle)?;
             writeln!(out, "good      {} may be applied", name(&bundle))?;
         }
-        Command::Apply(a) => apply(&updater, &verify(&settings, &updater, &a.bundle)?, out)?,
+        Command::Apply(a) => {
+            let bundle = verify(&settings, &updater, &a.bundle.bundle)?;
+            if !a.retry_file.as_ref().is_some_and(|f| f.exists()) {
+                updater.check_untried(&bundle)?;
+            }
+            apply(&updater, &bundle, out)?;
+        }
         Command::Rollback(_) => {
             let next = updater.rollback()?;
             writeln!(out, "next      slot {next}, at the next boot")?;

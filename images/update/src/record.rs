@@ -8,7 +8,12 @@ use crate::{
     slot::SlotName,
 };
 use gw_proto::Hex;
+use image_floor::{FloorError, TpmFloor};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// The most bytes of a record.
 const MAX_RECORD: u64 = 16 << 10;
@@ -62,7 +67,7 @@ impl From<&Bundle> for SlotRecord {
 
 /// The lowest anti-rollback number that still opens this box's data.
 ///
-/// The release image keeps it in the TPM (an NV counter that the sealed data is bound to); [`FileFloor`] is for
+/// The image keeps it in the TPM ([`ChipFloor`]), where the initrd asks for it before the data is opened; [`FileFloor`] is for
 /// tests and for boxes without. It never goes down.
 pub trait Floor: Send + Sync {
     /// Its value.
@@ -80,6 +85,29 @@ impl<F: Folder> Floor for FileFloor<F> {
     }
     fn raise(&self, number: u64) -> Result<(), UpdateError> {
         if number > self.load()? { save(&self.0, FLOOR, &number) } else { Ok(()) }
+    }
+}
+
+/// A floor in the TPM.
+pub struct ChipFloor(Mutex<TpmFloor>);
+
+impl ChipFloor {
+    /// Opens the chip; nothing is changed.
+    pub fn open(device: &Path) -> Result<Self, UpdateError> {
+        Ok(Self(Mutex::new(TpmFloor::at(device)?)))
+    }
+    fn chip(&self) -> MutexGuard<'_, TpmFloor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Floor for ChipFloor {
+    fn load(&self) -> Result<u64, UpdateError> {
+        self.chip().load()?.ok_or_else(|| FloorError::Gone.into())
+    }
+    fn raise(&self, number: u64) -> Result<(), UpdateError> {
+        self.chip().raise(number)?;
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 //! release = "/usr/lib/xinguan/release.json"     # what runs, out of the verified root
 //! running = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 //! ring = 2                                      # 0 gets releases first
+//! floor = "/dev/tpmrm0"                         # the chip that counts it; without: a file among the records
 //! # sm2 = "…128 hexadecimal digits, x then y…"  # every bundle must be countersigned with it
 //! [slots.a]
 //! root = "/dev/disk/by-partlabel/root-a"
@@ -17,8 +18,8 @@
 //! ```
 
 use crate::{
-    Architecture, DirFolder, FileFloor, Manifest, Partition, Slot, Trust, UpdateError, Updater,
-    slot::running_slot,
+    Architecture, ChipFloor, DirFolder, FileFloor, Floor, Manifest, Partition, Slot, Trust, UpdateError,
+    Updater, slot::running_slot,
 };
 use gw_proto::{Hex, PublicKey, Scheme};
 use gw_store::disk::Disk;
@@ -42,6 +43,7 @@ pub struct Settings {
     release: PathBuf,
     running: PathBuf,
     ring: u8,
+    floor: Option<PathBuf>,
     sm2: Option<Hex<64>>,
     slots: Slots,
 }
@@ -81,7 +83,7 @@ impl Settings {
     pub fn state(&self) -> Result<DirFolder, UpdateError> {
         DirFolder::open(&self.state)
     }
-    /// The box. The floor is the file in the folder of records.
+    /// The box.
     pub fn open(&self) -> Result<Updater, UpdateError> {
         let running = running_slot(&read(&self.running)?).ok_or_else(|| UpdateError::Settings {
             path: self.running.clone(),
@@ -91,11 +93,18 @@ impl Settings {
             slots: [self.slots.a.open()?, self.slots.b.open()?],
             esp: Box::new(DirFolder::open(&self.esp)?),
             state: Box::new(self.state()?),
-            floor: Box::new(FileFloor(self.state()?)),
+            floor: self.floor()?,
             running,
             architecture: Architecture::OURS,
             ring: self.ring,
         })
+    }
+}
+
+impl Settings {
+    fn floor(&self) -> Result<Box<dyn Floor>, UpdateError> {
+        let Some(path) = &self.floor else { return Ok(Box::new(FileFloor(self.state()?))) };
+        Ok(Box::new(ChipFloor::open(path)?))
     }
 }
 

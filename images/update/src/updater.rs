@@ -120,6 +120,15 @@ impl Updater {
         Ok(())
     }
 
+    /// Refuses what the boot loader has given up on this box: a stick that stays in would be tried for ever.
+    pub fn check_untried(&self, bundle: &Bundle) -> Result<(), UpdateError> {
+        let found = bundle.manifest.version;
+        let idle = self.running.other();
+        let tried =
+            self.entries()?.iter().any(|e| e.slot == idle && e.version == found && e.tries.is_given_up());
+        if tried { Err(UpdateError::GivenUp { found: found.to_string() }) } else { Ok(()) }
+    }
+
     /// Writes a bundle into the idle slot and makes it the next to be tried.
     ///
     /// The order is the promise. Nothing is touched before every byte was found good; the idle slot's boot entry goes

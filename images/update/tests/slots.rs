@@ -113,6 +113,22 @@ fn an_update_its_confirmation_and_the_way_back() {
 }
 
 #[test]
+fn what_was_given_up_is_not_tried_again_by_itself() {
+    let dir = new_box(2 << 20);
+    let (_files, bundle) = bundle(&Recipe::default());
+    let u = updater(dir.path(), SlotName::A);
+    u.check_untried(&bundle).unwrap();
+    u.apply(&bundle, &mut |_, _| ()).unwrap();
+    set_tries(dir.path(), SlotName::B, Tries::Counting { left: 1, done: 2 });
+    u.check_untried(&bundle).unwrap();
+    set_tries(dir.path(), SlotName::B, Tries::Counting { left: 0, done: 3 });
+    assert!(matches!(u.check_untried(&bundle), Err(UpdateError::GivenUp { .. })));
+    // asked for, it is
+    u.apply(&bundle, &mut |_, _| ()).unwrap();
+    u.check_untried(&bundle).unwrap();
+}
+
+#[test]
 fn a_waiting_update_is_withdrawn() {
     let dir = new_box(2 << 20);
     let (_files, bundle) = bundle(&Recipe::default());

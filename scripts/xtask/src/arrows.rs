@@ -30,6 +30,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-sdf", 4),
     ("hsm-soft", 4),
     ("xinguan", 5),
+    ("image-floor", 5),  // a program of the initrd, and the updater's counter
     ("image-checks", 9), // runs in the image, depends on none of ours
     ("image-update", 9), // a program: who depended on it would have its second crypto library
     ("xtask", 9),        // depends on none of ours
@@ -135,6 +136,8 @@ fn arrow(p: &Package, own: u8, d: &Dependency) -> Option<String> {
         (a, b) if for_tests && a == b => None,
         (_, b) if for_tests && TEST_HELP.contains(&b) => None,
         ("board-sim", "hsm-tis-model") => None,
+        // before there is a keystore: one counter, in the initrd
+        ("image-floor", "hsm-tpm2") => None,
         (a, b) if BACKENDS.contains(&b) && a != "xinguan" => {
             Some(format!("{a} → {b}: a backend is seen only by xinguan; depend on its api crate"))
         }

@@ -89,6 +89,8 @@ pub struct NvIndex {
     pub attributes: TpmaNv,
     /// bytes
     pub size: u16,
+    /// its policy's digest, or a label in its place (docs/decisions/0021); empty: none
+    pub policy: Vec<u8>,
 }
 
 impl NvIndex {
@@ -104,13 +106,15 @@ impl NvIndex {
 
 /// NV_DefineSpace: a counter of 8 bytes that anybody on the board may read and raise, and only the owner may
 /// remove. A counter that is removed and defined anew starts above every value it had (part 1, 37.2.4).
-pub fn define_counter(chip: &mut Chip, owner: &Secret, index: u32) -> Result<(), TpmError> {
+/// `policy` is empty, or 32 bytes: a policy's digest, or a label (docs/decisions/0021).
+pub fn define_counter(chip: &mut Chip, owner: &Secret, index: u32, policy: &[u8]) -> Result<(), TpmError> {
     let attributes = TpmaNv::COUNTER | TpmaNv::AUTHWRITE | TpmaNv::AUTHREAD | TpmaNv::NO_DA;
     let public = TpmsNvPublic {
         nv_index: TpmHandle::new(index),
         name_alg: TpmAlgId::Sha256,
         attributes,
-        auth_policy: Tpm2bDigest::new(),
+        auth_policy: Tpm2bDigest::try_from(policy)
+            .map_err(|_| TpmError::Input { what: "a policy digest has 32 bytes".to_owned() })?,
         data_size: TpmUint16::from(8),
     };
     let params = Params::new().sized(&[]).put_sized(&public);
@@ -150,7 +154,8 @@ pub fn nv_public(chip: &mut Chip, index: u32, remedy: &'static str) -> Result<Nv
     };
     let name = [&public.name_alg.value().to_be_bytes()[..], &digest].concat();
     let entity = Entity { handle: index, name };
-    Ok(NvIndex { entity, attributes: public.attributes, size: public.data_size.value() })
+    let policy = public.auth_policy.to_vec();
+    Ok(NvIndex { entity, attributes: public.attributes, size: public.data_size.value(), policy })
 }
 
 /// NV_Increment. After an error the value is unknown.
