@@ -18,6 +18,7 @@ in_namespace() { unshare --net -- scripts/image "$1" "$ARCH"; }
 
 served() {
   trap 'stop 2> /dev/null || true; others_end' EXIT
+  machine_of
   ip link set lo up
   ip address add "$HERE/32" dev lo
   copy_box served
@@ -31,6 +32,7 @@ served() {
   expect "the gateway runs" 'state: data=open configuration=present gateway=running'
   never "keys are made anew" '^.*made   node'
   ready
+  expect "it calls itself healthy: its listeners answer" 'health: good, 13 claims hold, [3-9] listeners answer'
   first_question
   stop
 }

@@ -38,7 +38,10 @@ stick() {
 with_stick() {
   local name=$1
   shift
-  start "$name" -device qemu-xhci -drive if=none,id=stick,format=raw,file="$BOX/stick.img" -device usb-storage,drive=stick "$@"
+  # the kernel for QEMU's ARM board knows no USB
+  local -a bus=(-device "virtio-blk-pci,drive=stick")
+  [[ $ARCH == arm64 ]] || bus=(-device qemu-xhci -device "usb-storage,drive=stick")
+  start "$name" -drive if=none,id=stick,format=raw,file="$BOX/stick.img" "${bus[@]}" "$@"
 }
 
 # entries: the boot entries of the box's ESP.

@@ -1,8 +1,10 @@
 # An emulated box: firmware with our keys, a TPM, a disk, two network cards. Sourced.
 # shellcheck shell=bash
 
-# Secure Boot, without system management mode: under emulation on a busy machine its processors wait for each other for minutes
-FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd
+FIRMWARE=''  # code of the emulated firmware, and its variables before anything was set
+VARIABLES=''
+CPU=max
+MACHINE=()   # the emulator, and what differs between architectures
 BOX=''      # folder of the box that is tried
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
@@ -10,12 +12,29 @@ PORT=''     # where the inside interface's port 8443 is reached; 9000 is on the 
 OUTSIDE=no  # whether the MAN interface reaches this machine
 BOOT_S=${BOOT_S:-400} # one boot under emulation: two minutes, more on a machine that has other work to do
 
+machine_of() {
+  case $ARCH in
+    x86-64)
+      FIRMWARE=/usr/share/OVMF/OVMF_CODE_4M.fd VARIABLES=/usr/share/OVMF/OVMF_VARS_4M.fd FIRMWARE_PACKAGE=ovmf
+      # Secure Boot without system management mode: on a busy machine emulated processors wait for each other in it for minutes
+      MACHINE=(qemu-system-x86_64 -machine "q35,smm=off" -vga none -device i6300esb -device "tpm-crb,tpmdev=tpm0")
+      ;;
+    arm64)
+      FIRMWARE=/usr/share/AAVMF/AAVMF_CODE.ms.fd VARIABLES=/usr/share/AAVMF/AAVMF_VARS.fd FIRMWARE_PACKAGE=qemu-efi-aarch64
+      CPU="max,pauth-impdef=on" # its own way of signing pointers is an order slower to emulate
+      MACHINE=(qemu-system-aarch64 -machine virt -device "tpm-tis-device,tpmdev=tpm0")
+      BOOT_S=$((BOOT_S * 3 / 2))
+      ;;
+  esac
+}
+
 vm_tools() {
-  need qemu-system-x86_64 qemu-system-x86 "the emulated machine"
+  machine_of
+  need "${MACHINE[0]}" "$([[ $ARCH == arm64 ]] && echo qemu-system-arm || echo qemu-system-x86)" "the emulated machine"
   need swtpm swtpm "its TPM"
   need xxd xxd "bends bytes"
   need mcopy mtools "writes the configuration partition and tampers with the ESP"
-  [[ -e "$FIRMWARE" ]] || { say "missing: OVMF"; NEEDED+=(ovmf); }
+  [[ -e "$FIRMWARE" ]] || { say "missing: its firmware"; NEEDED+=("$FIRMWARE_PACKAGE"); }
   install_needed
 }
 
@@ -27,7 +46,7 @@ new_box() {
   cp --sparse=always "${2:-$IMAGE/xinguan-$ARCH.raw}" "$BOX/disk.raw"
   truncate -s 512M "$BOX/disk.raw"
   lend_keys
-  firmware_variables /usr/share/OVMF/OVMF_VARS_4M.fd "$BOX/vars.fd"
+  firmware_variables "$VARIABLES" "$BOX/vars.fd"
 }
 
 # start NAME [OPTION…]: starts the box BOX; its console goes to NAME.log.
@@ -39,15 +58,15 @@ start() {
   swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
     --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
   TPM_PID=$(< "$BOX/tpm.pid")
-  qemu-system-x86_64 -machine q35,smm=off -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -nodefaults -vga none -display none -no-reboot \
+  "${MACHINE[@]}" -accel tcg,thread=multi -cpu "$CPU" -smp 2 -m 1024 -nodefaults -display none -no-reboot \
     -drive if=pflash,format=raw,unit=0,readonly=on,file="$FIRMWARE" \
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
     -drive if=none,id=disk,format=raw,file="$BOX/disk.raw" -device virtio-blk-pci,drive=disk,bootindex=0 \
-    -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0 \
+    -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm \
     -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443,hostfwd=tcp:127.0.0.1:$((PORT + 1))-10.0.2.15:9000" \
     -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \
     -netdev user,id=man,net=10.0.3.0/24,restrict="$([[ $OUTSIDE == yes ]] && echo off || echo on)" -device virtio-net-pci,netdev=man,mac=52:54:00:00:00:02 \
-    -device virtio-rng-pci -device i6300esb -serial "file:$LOG" "$@" > "$BOX/qemu.log" 2>&1 &
+    -device virtio-rng-pci -serial "file:$LOG" "$@" > "$BOX/qemu.log" 2>&1 &
   VM=$!
 }
 
