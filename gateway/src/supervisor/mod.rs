@@ -14,4 +14,6 @@ pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
 pub mod store;
+#[cfg(test)]
+mod suite;
 pub mod timeline;

@@ -231,8 +231,7 @@ pub fn verify_consistency(
     (at, last) = (at >> complete, last >> complete);
     let length = LogError::Length { found: path.len() };
     // a complete older tree is itself what the proof begins with
-    let (first, rest) =
-        if at == 0 { (older.1, path) } else { path.split_first().ok_or(length)? };
+    let (first, rest) = if at == 0 { (older.1, path) } else { path.split_first().ok_or(length)? };
     let (mut old, mut new) = (*first, *first);
     for sibling in rest {
         if last == 0 {
@@ -363,7 +362,11 @@ mod tests {
         assert_eq!(verify_inclusion(&leaf, 5, 5, &[], &root), Err(LogError::Outside { part: 5, size: 5 }));
         assert_eq!(verify_inclusion(&leaf, 0, 0, &[], &root), Err(LogError::Outside { part: 0, size: 0 }));
         let none = verify_consistency((0, &sm3(&[])), (5, &root), &[]);
-        assert_eq!(none, Err(LogError::Outside { part: 0, size: 5 }), "nothing is the beginning of everything");
+        assert_eq!(
+            none,
+            Err(LogError::Outside { part: 0, size: 5 }),
+            "nothing is the beginning of everything"
+        );
         let larger = verify_consistency((6, &root), (5, &root), &[]);
         assert_eq!(larger, Err(LogError::Outside { part: 6, size: 5 }));
         let huge = verify_inclusion(&leaf, 0, u64::MAX, &[leaf; 64], &root);

@@ -1,10 +1,7 @@
 //! `supervisor.database` or `[supervisor.postgresql]`: one of the two.
 
 use super::value::Notes;
-use crate::config::{
-    Database, HostName, Postgres, PostgresHost,
-    raw::RawPostgres,
-};
+use crate::config::{Database, HostName, Postgres, PostgresHost, raw::RawPostgres};
 
 const PORT: u64 = 5432;
 /// A look of the console, evidence that comes, an operator: more wait for one another anyway.

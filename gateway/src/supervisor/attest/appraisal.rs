@@ -3,6 +3,7 @@
 //! The bundle, the challenge, the enrolment, the rules and the signed manifest go with it. Whoever verifies
 //! brings only the makers' keys; that the enrolment is true is the supervisor's word, and is shown.
 
+use super::verdict_log::{LogProof, LogRefused, Proved};
 use gw_attest::{
     AttestError, Context, Verdict,
     challenge::Challenge,
@@ -12,7 +13,6 @@ use gw_attest::{
     reference::{MAX_MANIFEST_BYTES, Makers, TrustedManifest},
     verdict::Previous,
 };
-use super::verdict_log::{LogProof, LogRefused, Proved};
 use gw_proto::{B64, Digest, NodeId, UnixMillis, sm3};
 use serde::{Deserialize, Serialize};
 

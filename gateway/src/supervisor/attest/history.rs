@@ -6,7 +6,9 @@
 
 use super::{
     appraisal::Appraisal,
-    verdict_log::{Anchor, Rewritten, check, drop_nodes, frontier, head, keep_nodes, leaf, peaks_text, prove},
+    verdict_log::{
+        Anchor, Rewritten, check, drop_nodes, frontier, head, keep_nodes, leaf, peaks_text, prove,
+    },
 };
 use crate::supervisor::{
     db::{DbError, Row, Session, values},
@@ -206,13 +208,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Lets go of what is too old: evidence, then verdicts, then the hashes that only they needed.
-fn forget(
-    s: &mut dyn Session,
-    device: &str,
-    id: i64,
-    first: &mut u64,
-    size: u64,
-) -> Result<(), StoreError> {
+fn forget(s: &mut dyn Session, device: &str, id: i64, first: &mut u64, size: u64) -> Result<(), StoreError> {
     s.execute(
         "update verdict set appraisal = null where device = ?1 and appraisal is not null and id <=
            (select id from verdict where device = ?1 and appraisal is not null and id <= ?2
@@ -228,6 +224,12 @@ fn forget(
         drop_nodes(s, device, &forgotten(*first))?;
     }
     Ok(())
+}
+
+/// Keeps a verdict without evidence, as part of a larger change: many at once, for tests.
+#[cfg(test)]
+pub(in crate::supervisor) fn keep_in(s: &mut dyn Session, verdict: &Verdict) -> Result<(), StoreError> {
+    Entry::new(verdict, None)?.keep(s)
 }
 
 impl SupervisorStore {
@@ -264,7 +266,11 @@ impl SupervisorStore {
     }
 
     /// What the newest evidence's verdict rests on, with its place in the log; `anchor` is what the ledger has.
-    pub fn appraisal(&self, device: &NodeId, anchor: Option<Anchor>) -> Result<Option<Appraisal>, StoreError> {
+    pub fn appraisal(
+        &self,
+        device: &NodeId,
+        anchor: Option<Anchor>,
+    ) -> Result<Option<Appraisal>, StoreError> {
         self.db().read(|s| {
             let found = s.row(
                 "select appraisal, seq, body from verdict where device = ?1 and appraisal is not null

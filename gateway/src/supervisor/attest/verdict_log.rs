@@ -132,7 +132,7 @@ pub(super) fn head(device: &NodeId, size: u64, root: &Digest) -> Digest {
 }
 
 /// One link of version 1: H(the link before ‖ the verdict ‖ what it rests on). The first follows 32 zero bytes.
-fn link(before: &Digest, body: &str, evidence: Option<&Digest>) -> Digest {
+pub(in crate::supervisor) fn link(before: &Digest, body: &str, evidence: Option<&Digest>) -> Digest {
     let evidence = evidence.map_or([0; 32], |e| e.0);
     domain_digest(domain::VERDICTS, &[before.0, sm3(body.as_bytes()).0, evidence].concat())
 }
@@ -146,10 +146,13 @@ impl LogProof {
         evidence: &Digest,
         ledger: Option<&Digest>,
     ) -> Result<Proved, LogRefused> {
-        let kept: Verdict = serde_json::from_str(&self.verdict).map_err(|e| LogRefused::Form(e.to_string()))?;
+        let kept: Verdict =
+            serde_json::from_str(&self.verdict).map_err(|e| LogRefused::Form(e.to_string()))?;
         let names = |v: &Verdict| v.failed().map(|c| (c.name, c.component.clone())).collect::<Vec<_>>();
         // not all its texts: a later program may word them otherwise
-        if (&kept.device, kept.at, kept.passed(), names(&kept)) != (&made.device, made.at, made.passed(), names(made)) {
+        if (&kept.device, kept.at, kept.passed(), names(&kept))
+            != (&made.device, made.at, made.passed(), names(made))
+        {
             return Err(LogRefused::Verdict);
         }
         if self.path.len() > MAX_PATH {
@@ -256,8 +259,10 @@ fn anchored_head(
     )?;
     for row in rows {
         let older = row.number(0)? + 1;
-        let peaks = peaks_of(older).into_iter().map(|place| node(s, name, place)).collect::<Result<_, _>>()?;
-        let then = Frontier::restore(older, peaks).map_err(|e| StoreError::Row("verdict_node", e.to_string()))?;
+        let peaks =
+            peaks_of(older).into_iter().map(|place| node(s, name, place)).collect::<Result<_, _>>()?;
+        let then =
+            Frontier::restore(older, peaks).map_err(|e| StoreError::Row("verdict_node", e.to_string()))?;
         if head(device, older, &then.root()) == *digest {
             let path = consistency(older, size, |place| node(s, name, place))?;
             return Ok(Some(AnchoredHead { size: older, root: then.root(), path }));
@@ -279,7 +284,8 @@ pub(super) fn check(
     let stored = nodes(s, device.as_str())?;
     let edge = peaks_of(first).iter().filter_map(|place| stored.get(place).copied()).collect();
     let Ok(log) = Frontier::restore(first, edge) else { return Ok(Err(Rewritten::Tree(0))) };
-    let mut walk = Walk { device, anchor, stored, log, before: None, oldest: None, anchored: anchor.is_none() };
+    let mut walk =
+        Walk { device, anchor, stored, log, before: None, oldest: None, anchored: anchor.is_none() };
     loop {
         let rows = s.rows(
             "select seq, at, body, appraisal, evidence, chain from verdict
@@ -343,9 +349,10 @@ impl Walk<'_> {
             }
         }
         // what stood before the oldest was forgotten: its own link cannot be followed
-        let linked = self.before.zip(chain).is_none_or(|(before, chain)| {
-            link(&before, body, evidence.as_ref()) == chain
-        });
+        let linked = self
+            .before
+            .zip(chain)
+            .is_none_or(|(before, chain)| link(&before, body, evidence.as_ref()) == chain);
         if !linked {
             return Ok(Err(Rewritten::Entry(at.0)));
         }

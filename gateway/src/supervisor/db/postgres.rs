@@ -12,11 +12,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
-use tokio::{
-    runtime::Runtime,
-    task::AbortHandle,
-    time::timeout,
-};
+use tokio::{runtime::Runtime, task::AbortHandle, time::timeout};
 use tokio_postgres::{
     Client, NoTls, Socket,
     config::SslMode,
@@ -99,10 +95,7 @@ impl Postgres {
             PostgresHost::Socket(folder) => folder.display().to_string(),
             PostgresHost::Name(name) => name.clone(),
         };
-        let at = format!(
-            "PostgreSQL {}@{host}:{}/{}",
-            settings.user, settings.port, settings.database
-        );
+        let at = format!("PostgreSQL {}@{host}:{}/{}", settings.user, settings.port, settings.database);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("postgresql")

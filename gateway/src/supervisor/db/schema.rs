@@ -77,3 +77,80 @@ fn columns_of_before(s: &mut dyn Session) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::{
+        attest::verdict_log::{Rewritten, link},
+        db::sqlite::Sqlite,
+        store::{SupervisorStore, text},
+        suite::{node, verdict},
+    };
+    use gw_proto::{Digest, Hex, UnixMillis};
+
+    /// As version 1 wrote it: five verdicts on a device in a chain of digests, one of before the chain.
+    fn version_1(db: &Db) -> Digest {
+        let mut chain = Hex([0; 32]);
+        db.write(|s| {
+            s.batch(FIRST)?;
+            for at in 1..=6 {
+                let body = text("verdict", &verdict("bank-a-1", at, at != 3, None))?;
+                let counters = (at == 2).then(|| "{}".to_owned());
+                let told = if at == 1 { None } else { Some(link(&chain, &body, None)) };
+                chain = told.unwrap_or(chain);
+                s.execute(
+                    "insert into verdict (device, at, passed, body, counters, chain) values (?1, ?2, ?3, ?4, ?5, ?6)",
+                    values!["bank-a-1", at, at != 3, body, counters, told.map(|t| t.to_string())],
+                )?;
+            }
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+        chain
+    }
+
+    #[test]
+    fn a_chain_of_digests_becomes_a_log_and_the_ledgers_digest_still_counts() {
+        let old = Db::Sqlite(Sqlite::in_memory().unwrap());
+        let anchor = (UnixMillis(6), version_1(&old));
+        let store = SupervisorStore::with(old).unwrap();
+        let name = node("bank-a-1");
+        let latest = store.latest(&name).unwrap().unwrap();
+        assert_eq!((latest.at.0, latest.since.0, latest.passed), (6, 4, true));
+        assert_eq!(store.check_history(&name, Some(anchor)).unwrap(), Ok(()));
+        assert_eq!(store.check_history(&name, Some((latest.at, latest.head))).unwrap(), Ok(()));
+        store.keep_verdict(&verdict("bank-a-1", 7, true, None), None).unwrap();
+        assert_eq!(store.check_history(&name, Some(anchor)).unwrap(), Ok(()));
+        let other = Some((UnixMillis(6), Hex([7; 32])));
+        assert_eq!(store.check_history(&name, other).unwrap(), Err(Rewritten::Anchor(6)));
+        // opened once more, nothing happens
+        let Db::Sqlite(_) = store.db() else { panic!() };
+        migrate(store.db()).unwrap();
+        assert_eq!(store.latest(&name).unwrap().unwrap().at.0, 7);
+    }
+
+    #[test]
+    fn what_was_rewritten_before_is_found_after() {
+        let old = Db::Sqlite(Sqlite::in_memory().unwrap());
+        version_1(&old);
+        let body = text("verdict", &verdict("bank-a-1", 3, true, None)).unwrap();
+        let sql = "update verdict set body = ?1 where at = 3";
+        old.write(|s| s.execute(sql, values![body]).map(drop).map_err(StoreError::from)).unwrap();
+        let store = SupervisorStore::with(old).unwrap();
+        assert_eq!(store.check_history(&node("bank-a-1"), None).unwrap(), Err(Rewritten::Entry(3)));
+    }
+
+    #[test]
+    fn a_file_of_before_the_chain_gets_the_columns_and_a_newer_one_is_refused() {
+        let old = Db::Sqlite(Sqlite::in_memory().unwrap());
+        old.write(|s| s.batch(&FIRST.replace(", evidence text, chain text", "")))
+            .unwrap_or_else(|e: DbError| panic!("{e}"));
+        let store = SupervisorStore::with(old).unwrap();
+        store.keep_verdict(&verdict("bank-a-1", 1, true, None), None).unwrap();
+        let newer = "update schema_version set version = 3";
+        store.db().write(|s| s.execute(newer, &[]).map(drop)).unwrap_or_else(|e: DbError| panic!("{e}"));
+        let refused = migrate(store.db()).unwrap_err().to_string();
+        assert!(refused.contains("schema 3, this program knows 2"), "{refused}");
+    }
+}
