@@ -4,7 +4,7 @@
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
 //! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
 //!                    attest decommission --device NODE --reason TEXT
-//! anywhere           attest verify APPRAISAL --offline --makers MAKERS
+//! anywhere           attest verify APPRAISAL --offline --makers MAKERS [--history DIGEST]
 //! ```
 
 use super::{
@@ -16,12 +16,13 @@ use crate::{
     supervisor::attest::{
         appraisal::{Appraisal, MAX_BYTES},
         references,
+        verdict_log::{LogRefused, Proved},
     },
 };
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use gw_attest::Check;
-use gw_proto::UnixMillis;
+use gw_proto::{Hex, UnixMillis};
 use http::Method;
 use serde::Deserialize;
 use std::{
@@ -114,6 +115,9 @@ pub struct VerifyArgs {
     /// with what the file holds, and nothing else: there is no other way yet
     #[arg(long)]
     offline: bool,
+    /// what the ledger has as `history` in this supervisor's newest verdict on the device
+    #[arg(long, value_name = "DIGEST")]
+    history: Option<String>,
     /// print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -250,8 +254,11 @@ fn render(fleet: &Fleet) -> String {
 fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
     ensure!(args.offline, "say --offline: a supervisor's own history cannot be asked yet");
     let makers = references::makers(&args.makers).map_err(|p| anyhow!("{}; {}", p.what, p.remedy))?;
+    let history = args.history.as_deref().map(Hex::parse).transpose();
+    let history = history.context("--history is 64 hexadecimal digits")?;
     let appraisal = Appraisal::parse(&read(&args.file)?)?;
     let verdict = appraisal.verify(&makers)?;
+    let log = appraisal.verify_log(&verdict, history.as_ref())?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &verdict)?;
         writeln!(out)?;
@@ -262,6 +269,29 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
         writeln!(out, "  attestation key {}", hex::encode(&enrolled.attestation_key.0))?;
         writeln!(out, "  endorsement     {}", enrolled.endorsement_certificate)?;
         writeln!(out, "  node key        {}", enrolled.node_key.id())?;
+        write!(out, "{}", log_words(log.as_ref(), history.is_some()))?;
     }
-    Ok(if verdict.passed() { Exit::Ok } else { Exit::CheckFailed })
+    let in_log = match &log {
+        None => history.is_none(),
+        Some(proved) => proved.is_ok(),
+    };
+    Ok(if verdict.passed() && in_log { Exit::Ok } else { Exit::CheckFailed })
+}
+
+/// What the verdict's place in the supervisor's log says.
+fn log_words(log: Option<&Result<Proved, LogRefused>>, compared: bool) -> String {
+    match log {
+        None => "✗ 结论日志 verdict log: this file was exported before there was one\n".to_owned(),
+        Some(Err(why)) => format!("✗ 结论日志 verdict log: {why}\n"),
+        Some(Ok(Proved { anchor: None, .. })) => {
+            "… 结论日志 verdict log: in the log; the ledger has no head of it yet\n".to_owned()
+        }
+        Some(Ok(Proved { anchor: Some(anchor), covered })) => {
+            let place = if *covered { "covered by" } else { "later than" };
+            let known = if compared { "as given" } else { "compare it with the ledger" };
+            format!(
+                "✓ 结论日志 verdict log: {place} the ledger's head, which its beginning leads to\n  history {anchor} ({known})\n"
+            )
+        }
+    }
 }

@@ -3,7 +3,13 @@
 //! The one place besides an institution's own documents where a company code stands next to a report id;
 //! erasure after retention deletes rows here. In SQLite or PostgreSQL ([`db`](super::db)).
 
-use super::db::{Db, DbError, Row, postgres::Postgres, schema, sqlite::Sqlite, values};
+use super::db::{
+    Db, DbError, Row,
+    postgres::{Limits, Postgres},
+    schema,
+    sqlite::Sqlite,
+    values,
+};
 use crate::config::Database;
 use gw_proto::{
     Digest, Hex, InstitutionId, NodeId, ReportId, UnixMillis, Uscc, message::Delivery, record::Side,
@@ -79,7 +85,7 @@ impl SupervisorStore {
         match database {
             Database::Sqlite(path) => Self::open(path),
             Database::Postgres(settings) => {
-                Self::with(Db::Postgres(Postgres::new(settings, Default::default())?))
+                Self::with(Db::Postgres(Box::new(Postgres::new(settings, Limits::default())?)))
             }
         }
     }

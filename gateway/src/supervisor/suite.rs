@@ -28,7 +28,9 @@ use std::sync::Arc;
 /// Makes an empty store.
 type Make<'a> = &'a dyn Fn() -> SupervisorStore;
 
-const CASES: &[(&str, fn(Make))] = &[
+type Case = fn(Make<'_>);
+
+const CASES: &[(&str, Case)] = &[
     ("a chip is one device", a_chip_is_one_device),
     ("a decommissioned chip may be enrolled again", decommissioned),
     ("since, counters and last evidence are the device's own", since_counters_and_last_evidence),
@@ -366,7 +368,8 @@ fn forgetting(make: Make) {
     assert_eq!(number(&store, "select count(*) from verdict"), i64::try_from(many).unwrap());
     let anchor = store.latest(&name).unwrap().map(|l| (l.at, l.head));
     let jump = u64::from(MAX_VERDICTS) - many;
-    store.db().write(|s| age(s, &name, jump)).unwrap();
+    let month: Vec<_> = (1..=jump).map(|n| verdict("bank-a-1", many + n, true, None)).collect();
+    store.keep_verdicts(month.iter().map(|v| (v, None))).unwrap();
     for at in many + jump + 1..=many + jump + 9 {
         store.keep_verdict(&verdict("bank-a-1", at, true, None), Some(&appraisal("bank-a-1", at))).unwrap();
     }
@@ -377,13 +380,6 @@ fn forgetting(make: Make) {
     let made = verdict("bank-a-1", many + jump + 9, true, None);
     let digest = anchor.unwrap().1;
     told.verify_log(&made, Some(&digest)).unwrap().unwrap().unwrap();
-}
-
-/// Many verdicts at once, in one transaction.
-fn age(s: &mut dyn super::db::Session, name: &NodeId, more: u64) -> Result<(), StoreError> {
-    use super::attest::history::keep_in;
-    let from = s.row("select max(at) from verdict", &[])?.unwrap().number(0)?;
-    (from + 1..=from + more).try_for_each(|at| keep_in(s, &verdict(name.as_str(), at, true, None)))
 }
 
 fn deliveries(make: Make) {

@@ -226,17 +226,19 @@ fn forget(s: &mut dyn Session, device: &str, id: i64, first: &mut u64, size: u64
     Ok(())
 }
 
-/// Keeps a verdict without evidence, as part of a larger change: many at once, for tests.
-#[cfg(test)]
-pub(in crate::supervisor) fn keep_in(s: &mut dyn Session, verdict: &Verdict) -> Result<(), StoreError> {
-    Entry::new(verdict, None)?.keep(s)
-}
-
 impl SupervisorStore {
     /// Keeps a verdict; an appraisal where there was evidence.
     pub fn keep_verdict(&self, verdict: &Verdict, appraisal: Option<&Appraisal>) -> Result<(), StoreError> {
-        let entry = Entry::new(verdict, appraisal)?;
-        self.db().write(|s| entry.keep(s))
+        self.keep_verdicts([(verdict, appraisal)])
+    }
+
+    /// Keeps several, in order, all or none: one wait for the disk.
+    pub fn keep_verdicts<'a>(
+        &self,
+        all: impl IntoIterator<Item = (&'a Verdict, Option<&'a Appraisal>)>,
+    ) -> Result<(), StoreError> {
+        let entries: Vec<_> = all.into_iter().map(|(v, a)| Entry::new(v, a)).collect::<Result<_, _>>()?;
+        self.db().write(|s| entries.into_iter().try_for_each(|entry| entry.keep(s)))
     }
 
     /// What is asked for often of the newest verdict.

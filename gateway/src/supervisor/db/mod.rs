@@ -195,7 +195,7 @@ pub enum Db {
     /// the default
     Sqlite(Sqlite),
     /// with `[supervisor.postgresql]`
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Db {

@@ -12,7 +12,7 @@ use crate::{
 use std::{path::PathBuf, process::Command};
 
 fn open(settings: &Settings, limits: Limits) -> Result<SupervisorStore, StoreError> {
-    SupervisorStore::with(Db::Postgres(Postgres::new(settings, limits)?))
+    SupervisorStore::with(Db::Postgres(Box::new(Postgres::new(settings, limits)?)))
 }
 
 fn short() -> Limits {
