@@ -4,6 +4,7 @@
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
 //! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
 //!                    attest decommission --device NODE --reason TEXT
+//! at any gateway     attest ledger --device NODE    what the ledger has: each supervisor's finding, and the head of its log
 //! anywhere           attest verify APPRAISAL --offline --makers MAKERS [--history DIGEST]
 //! ```
 
@@ -45,6 +46,8 @@ pub enum AttestCommand {
     Export(ExportArgs),
     /// End a gateway's enrolment: for another chip, or for good: with role operator, audited
     Decommission(DecommissionArgs),
+    /// What the ledger has of a gateway, by each supervisor: ask any gateway, with role view
+    Ledger(LedgerArgs),
     /// Judge an exported appraisal once more, without network or configuration
     Verify(VerifyArgs),
 }
@@ -91,6 +94,16 @@ pub struct ExportArgs {
     out: PathBuf,
 }
 
+/// Of whom.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    #[command(flatten)]
+    at: At,
+    /// the device
+    #[arg(long)]
+    device: String,
+}
+
 /// Whose, and why.
 #[derive(Debug, Args)]
 pub struct DecommissionArgs {
@@ -131,6 +144,7 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Show(args) => show(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
         AttestCommand::Decommission(args) => decommission(args, out).await,
+        AttestCommand::Ledger(args) => ledger(args, out).await,
         AttestCommand::Verify(args) => verify(args, out),
     }
 }
@@ -193,6 +207,30 @@ async fn export(args: &ExportArgs, out: &mut (dyn Write + Send)) -> Result<Exit>
     std::fs::write(&args.out, &response.body).with_context(failed)?;
     writeln!(out, "{}: {} bytes", args.out.display(), response.body.len())?;
     Ok(Exit::Ok)
+}
+
+/// As a gateway's API gives it.
+#[derive(Debug, Deserialize)]
+struct OnLedger {
+    verdicts: Vec<Word>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Word {
+    by: String,
+    result: String,
+    judged: UnixMillis,
+    history: String,
+}
+
+async fn ledger(args: &LedgerArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let response =
+        ask(&args.at, Method::GET, &format!("/admin/v1/verdicts/{}", args.device), Vec::new()).await?;
+    let found: OnLedger = serde_json::from_slice(&response.body).context("the answer has another form")?;
+    for v in &found.verdicts {
+        writeln!(out, "{} {} {} history {}", v.by, v.result, v.judged.rfc3339(), v.history)?;
+    }
+    Ok(if found.verdicts.is_empty() { Exit::CheckFailed } else { Exit::Ok })
 }
 
 /// As the supervisor's API gives it.

@@ -8,11 +8,14 @@ use super::{
         history::{MAX_APPRAISALS, MAX_VERDICTS},
         verdict_log::Rewritten,
     },
-    db::{DbError, test_server::Server},
+    db::{
+        DbError,
+        test_server::{Server, USER},
+    },
     reconcile_tests::delivery,
     store::{StoreError, SupervisorStore, value},
 };
-use crate::config::Database;
+use crate::config::{Database, Postgres, PostgresHost};
 use gw_attest::{
     Check, CheckName, Outcome, Verdict,
     attest_structure::Counters,
@@ -23,7 +26,10 @@ use gw_attest::{
 use gw_proto::{
     B64, Hex, HexBytes, InstitutionId, NodeId, PublicKey, Scheme, UnixMillis, Uscc, record::Side,
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 /// Makes an empty store.
 type Make<'a> = &'a dyn Fn() -> SupervisorStore;
@@ -52,10 +58,14 @@ fn in_sqlite() {
 
 #[test]
 fn in_postgresql() {
-    let server = Server::start();
+    let server = Server::start().unwrap();
+    let made = AtomicU32::new(0);
     for (what, case) in CASES {
         println!("PostgreSQL: {what}");
-        case(&|| SupervisorStore::connect(&Database::Postgres(server.fresh())).unwrap());
+        case(&|| {
+            let name = format!("case_{}", made.fetch_add(1, Ordering::Relaxed));
+            SupervisorStore::connect(&Database::Postgres(fresh(&server, &name))).unwrap()
+        });
     }
 }
 
@@ -68,8 +78,22 @@ fn two_processes_with_one_file_keep_one_log() {
 
 #[test]
 fn two_processes_with_one_server_keep_one_log() {
-    let server = Server::start();
-    two_processes(&Database::Postgres(server.fresh()));
+    let server = Server::start().unwrap();
+    two_processes(&Database::Postgres(fresh(&server, "shared")));
+}
+
+/// A new, empty database, over the socket.
+pub(super) fn fresh(server: &Server, database: &str) -> Postgres {
+    server.create(database).unwrap();
+    Postgres {
+        host: PostgresHost::Socket(server.socket().to_owned()),
+        port: server.port(),
+        database: database.to_owned(),
+        user: USER.to_owned(),
+        password_file: None,
+        roots: None,
+        connections: 4,
+    }
 }
 
 /// Two stores as of two processes, both with verdicts on the same device.

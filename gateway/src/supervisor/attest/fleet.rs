@@ -7,7 +7,7 @@ use crate::{
 };
 use gw_attest::{Check, Verdict};
 use gw_policy::View;
-use gw_proto::{InstitutionId, NodeId, UnixMillis};
+use gw_proto::{Digest, Height, InstitutionId, NodeId, UnixMillis, record::VerdictResult};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -118,4 +118,41 @@ pub fn export(app: &App, device: &NodeId) -> Result<Appraisal, Rejection> {
     let anchor = announce::anchor(app, device);
     let found = app.supervisor_store()?.appraisal(device, anchor).map_err(Rejection::internal)?;
     found.ok_or_else(nothing)
+}
+
+/// One supervisor's word on a gateway, as this gateway's verified ledger has it.
+#[derive(Debug, Serialize)]
+pub struct OnLedger {
+    /// which supervisor
+    pub by: NodeId,
+    /// its finding
+    pub result: VerdictResult,
+    /// when it judged
+    pub judged: UnixMillis,
+    /// until when it lasts
+    pub until: UnixMillis,
+    /// of its log of verdicts: what an export's proof leads to
+    pub history: Digest,
+    /// in which block
+    pub height: Height,
+}
+
+/// All supervisors' words on a gateway. Of any gateway's ledger: who checks an export need not ask who made it.
+pub fn on_ledger(app: &App, node: &NodeId) -> Result<serde_json::Value, Rejection> {
+    let state = app.state.read();
+    let view = View::new(&state);
+    if view.node(node).map_err(Rejection::internal)?.is_none() {
+        return Err(Rejection::new(reject::NOT_FOUND, "the ledger lists no such node"));
+    }
+    let all = view.verdicts_on(node).map_err(Rejection::internal)?;
+    let told = all.into_iter().map(|v| OnLedger {
+        by: v.by,
+        result: v.record.result,
+        judged: v.record.judged,
+        until: v.until,
+        history: v.record.history,
+        height: v.height,
+    });
+    let told: Vec<_> = told.collect();
+    Ok(serde_json::json!({ "node": node, "verdicts": told }))
 }

@@ -14,6 +14,8 @@ pub mod postgres;
 pub mod schema;
 pub mod sqlite;
 #[cfg(test)]
+#[path = "../../../../tests/src/harness/postgres.rs"]
+#[expect(unreachable_pub, dead_code, reason = "a file of the black-box tests, which need more of it")]
 pub(crate) mod test_server;
 pub mod tls;
 

@@ -6,7 +6,7 @@ use crate::{
     supervisor::{
         db::{Db, test_server::Server},
         store::{StoreError, SupervisorStore},
-        suite::{node, verdict},
+        suite::{fresh, node, verdict},
     },
 };
 use std::{path::PathBuf, process::Command};
@@ -30,19 +30,19 @@ fn ask(store: &SupervisorStore, sql: &str) -> Result<(), StoreError> {
 
 #[test]
 fn a_server_that_was_away_is_found_again() {
-    let mut server = Server::start();
-    let settings = server.fresh();
+    let mut server = Server::start().unwrap();
+    let settings = fresh(&server, "test");
     let store = open(&settings, Limits::default()).unwrap();
     let keep = |at| store.keep_verdict(&verdict("bank-a-1", at, true, None), None);
     keep(1).unwrap();
-    server.stop();
+    server.stop().unwrap();
     let away = keep(2).unwrap_err().to_string();
     assert!(away.contains("cannot connect to PostgreSQL xinguan@"), "{away}");
-    server.run();
+    server.run().unwrap();
     keep(3).unwrap();
     // also the connections that nobody has used since
-    server.stop();
-    server.run();
+    server.stop().unwrap();
+    server.run().unwrap();
     keep(4).unwrap();
     let all = store.verdicts_before(&node("bank-a-1"), None, 9).unwrap();
     let kept: Vec<u64> = all.iter().map(|n| n.verdict.at.0).collect();
@@ -52,8 +52,8 @@ fn a_server_that_was_away_is_found_again() {
 
 #[test]
 fn nothing_is_waited_for_without_end() {
-    let server = Server::start();
-    let settings = Settings { connections: 1, ..server.fresh() };
+    let server = Server::start().unwrap();
+    let settings = Settings { connections: 1, ..fresh(&server, "test") };
     let limits = Limits { turn: Duration::from_millis(100), ..short() };
     let store = open(&settings, limits).unwrap();
     let slow = ask(&store, "select 1::bigint from pg_sleep(60)").unwrap_err().to_string();
@@ -83,8 +83,8 @@ fn nothing_is_waited_for_without_end() {
 
 #[test]
 fn a_look_changes_nothing_and_a_failed_change_leaves_nothing() {
-    let server = Server::start();
-    let store = open(&server.fresh(), Limits::default()).unwrap();
+    let server = Server::start().unwrap();
+    let store = open(&fresh(&server, "test"), Limits::default()).unwrap();
     let insert = "insert into lookup (at, who, subject, reason) values (1, 'a', 'b', 'c')";
     let looked = store.db().read(|s| s.execute(insert, &[]).map(drop)).unwrap_err().to_string();
     assert!(looked.contains("read-only"), "{looked}");
@@ -150,19 +150,20 @@ impl Certificates {
 
 /// Over TLS, by password.
 fn protected(certificates: &Certificates, password: &str) -> (Server, Settings) {
-    let mut server = Server::init();
+    let mut server = Server::init().unwrap();
     for name in ["db.pem", "db.key"] {
-        server.write(name, &std::fs::read(certificates.path(name)).unwrap());
+        server.write(name, &std::fs::read(certificates.path(name)).unwrap()).unwrap();
     }
     server
-        .write("data/pg_hba.conf", b"local all all trust\nhostssl all guarded 127.0.0.1/32 scram-sha-256\n");
+        .write("data/pg_hba.conf", b"local all all trust\nhostssl all guarded 127.0.0.1/32 scram-sha-256\n")
+        .unwrap();
     let folder = server.path("").display().to_string();
     let config = std::fs::read_to_string(server.path("data/postgresql.conf")).unwrap();
     let ssl =
         format!("{config}\nssl = on\nssl_cert_file = '{folder}db.pem'\nssl_key_file = '{folder}db.key'\n");
-    server.write("data/postgresql.conf", ssl.as_bytes());
-    server.run();
-    let socket = server.fresh();
+    server.write("data/postgresql.conf", ssl.as_bytes()).unwrap();
+    server.run().unwrap();
+    let socket = fresh(&server, "test");
     let store = open(&socket, Limits::default()).unwrap();
     let role = format!("create role guarded login superuser password '{password}'");
     store.db().write(|s| s.batch(&role)).unwrap();
@@ -208,8 +209,8 @@ fn by_tls_and_password_and_neither_may_be_wrong() {
 /// Threads of another runtime may use it and let it go: a gateway's do.
 #[test]
 fn it_blocks_and_does_not_panic_inside_a_runtime() {
-    let server = Server::start();
-    let settings = server.fresh();
+    let server = Server::start().unwrap();
+    let settings = fresh(&server, "test");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async move {
         let store = SupervisorStore::connect(&Database::Postgres(settings)).unwrap();
