@@ -8,6 +8,7 @@
 #   skip REASON              inside a stage: it cannot run here, and why
 #   finish                   the table of stages, then `N passed, N failed, N skipped`; exits 1 if any failed
 #   need COMMAND PACKAGE WHY notes a missing tool; `install_needed` installs all of them through apt
+#   ensure_postgresql WHY    PostgreSQL's server, with nothing of it running
 #   ensure_rust              a Rust tool chain of at least the workspace's rust-version
 
 set -euo pipefail
@@ -129,6 +130,19 @@ install_needed() {
   [[ ${#NEEDED[@]} -eq 0 ]] && return 0
   apt_install "${NEEDED[@]}"
   NEEDED=()
+}
+
+# PostgreSQL's server, outside the search path. Its package would make and start a cluster of the machine's; the tests
+# make their own and stop it.
+ensure_postgresql() {
+  local settings=/etc/postgresql-common/createcluster.conf status=0
+  if compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null; then return 0; fi
+  say "missing: postgres ($1)"
+  apt_install postgresql-common
+  as_root sed -i.before 's/^#*create_main_cluster.*/create_main_cluster = false/' "$settings"
+  apt_install postgresql || status=$?
+  as_root mv "$settings.before" "$settings"
+  return "$status"
 }
 
 # The least version of Rust, as the workspace says it.

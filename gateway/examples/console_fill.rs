@@ -2,20 +2,31 @@
 //!
 //! Devices `filled-000` and so on with one verdict every ten minutes until now, each with all checks and texts
 //! as long as real ones. Every hundredth device is bad now, on its boot loader; each was bad for an hour once.
-//! The newest verdict of each counts as resting on evidence, whose 40 kB are filler: nobody exports them.
+//! The newest verdict of each counts as resting on evidence, whose 40 kB (of base64) are filler: nobody exports them.
 #![expect(clippy::print_stdout, reason = "a program that says what it made")]
 
 use anyhow::{Context as _, Result, bail};
-use gw_attest::{Check, CheckName, Outcome, Verdict, decide::Enrolled, verdict::LASTS};
-use gw_proto::{
-    Clock as _, Hex, HexBytes, InstitutionId, NodeId, PublicKey, Scheme, UnixMillis, clock::SystemClock, sm3,
+use gw_attest::{
+    Check, CheckName, Outcome, Verdict,
+    challenge::Challenge,
+    decide::{Enrolled, Rules},
+    verdict::LASTS,
 };
-use rusqlite::{Connection, params};
+use gw_proto::{
+    B64, Clock as _, Hex, HexBytes, InstitutionId, NodeId, PublicKey, Scheme, UnixMillis, clock::SystemClock,
+    sm3,
+};
 use std::path::Path;
-use xinguan::supervisor::{attest::enrol::Device, store::SupervisorStore};
+use xinguan::supervisor::{
+    attest::{
+        appraisal::{Appraisal, VERSION},
+        enrol::Device,
+    },
+    store::SupervisorStore,
+};
 
 const EVERY_MS: u64 = 600_000;
-const EVIDENCE_BYTES: usize = 40_000;
+const EVIDENCE_BYTES: usize = 30_000;
 /// Bad once: this many verdicts ago, and for so many.
 const ONCE: std::ops::Range<u64> = 300..306;
 
@@ -26,15 +37,15 @@ fn main() -> Result<()> {
     };
     let (devices, verdicts): (u32, u64) = (devices.parse()?, verdicts.parse()?);
     let now = SystemClock.now();
-    let names: Vec<NodeId> =
-        (0..devices).map(|n| NodeId::parse(&format!("filled-{n:03}"))).collect::<Result<_, _>>()?;
+    let devices: Vec<Device> = (0..devices)
+        .map(|n| device(&NodeId::parse(&format!("filled-{n:03}"))?, now))
+        .collect::<Result<_>>()?;
     let store = SupervisorStore::open(Path::new(database))?;
-    for name in &names {
-        store.enrol(&device(name, now)?)?;
+    for device in &devices {
+        store.enrol(device)?;
     }
-    drop(store);
-    let bytes = fill(Path::new(database), &names, verdicts, now)?;
-    println!("{} devices, {} verdicts, {bytes} bytes of JSON", names.len(), u64::from(devices) * verdicts);
+    fill(&store, &devices, verdicts, now)?;
+    println!("{} devices, {} verdicts", devices.len(), u64::try_from(devices.len())? * verdicts);
     Ok(())
 }
 
@@ -80,27 +91,43 @@ fn verdict(device: &NodeId, at: UnixMillis, passed: bool) -> Verdict {
     }
 }
 
-/// In the order of time, as they would have come. Without fsync: who fills again loses nothing.
-fn fill(database: &Path, names: &[NodeId], verdicts: u64, now: UnixMillis) -> Result<usize> {
-    let mut db = Connection::open(database)?;
-    db.pragma_update(None, "synchronous", "off")?;
-    let (evidence, mut bytes) = ("x".repeat(EVIDENCE_BYTES), 0);
+/// What the newest verdict of each rests on: as large as real ones, and nothing that could be judged again.
+fn evidence(device: &Device, at: UnixMillis) -> Appraisal {
+    let name = &device.enrolled.device;
+    let challenge =
+        Challenge { nonce: Hex([1; 32]), device: name.clone(), channel: Hex([2; 32]), expires: at };
+    let rules = Rules {
+        banks: Vec::new(),
+        pcrs: [0].into(),
+        floor: 0,
+        uncertified_node_key: false,
+        interval_ms: EVERY_MS,
+    };
+    Appraisal {
+        v: VERSION,
+        bundle: B64(vec![b'x'; EVIDENCE_BYTES]),
+        challenge,
+        tls_node: name.clone(),
+        enrolled: device.enrolled.clone(),
+        rules,
+        manifest: None,
+        previous: None,
+        at,
+        log: None,
+    }
+}
+
+/// In the order of time, as they would have come: one of each device, and the next of each.
+fn fill(store: &SupervisorStore, devices: &[Device], verdicts: u64, now: UnixMillis) -> Result<()> {
     for age in (0..verdicts).rev() {
         let at = UnixMillis(now.0.saturating_sub(age * EVERY_MS));
-        let tx = db.transaction()?;
-        {
-            let mut insert = tx.prepare_cached(
-                "insert into verdict (device, at, passed, body, counters, appraisal) values (?1, ?2, ?3, ?4, null, ?5)",
-            )?;
-            for (n, name) in names.iter().enumerate() {
-                let passed = !ONCE.contains(&age) && (age != 0 || n % 100 != 0);
-                let body = serde_json::to_string(&verdict(name, at, passed))?;
-                bytes += body.len();
-                let (at, evidence) = (i64::try_from(at.0)?, (age == 0).then_some(&evidence));
-                insert.execute(params![name.as_str(), at, passed, body, evidence])?;
-            }
-        }
-        tx.commit().context("a round of verdicts")?;
+        let made = devices.iter().enumerate().map(|(n, device)| {
+            let passed = !ONCE.contains(&age) && (age != 0 || n % 100 != 0);
+            let rests_on = (age == 0).then(|| evidence(device, at));
+            (verdict(&device.enrolled.device, at, passed), rests_on)
+        });
+        let round: Vec<_> = made.collect();
+        store.keep_verdicts(round.iter().map(|(v, a)| (v, a.as_ref()))).context("a round of verdicts")?;
     }
-    Ok(bytes)
+    Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
     certificates::Certificates,
     chain_clock::ChainClock,
     commands::Exit,
-    config::{Config, Listen, Material, Problem},
+    config::{Config, Database, Listen, Material, Problem},
     dial,
     documents::Documents,
     housekeeping,
@@ -279,9 +279,7 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
         .map_err(|e| storage("documents")(chain(&e)))?;
     let supervisor = match &config.supervisor {
         None => None,
-        Some(s) => Some(
-            SupervisorStore::open(&s.database).map_err(|e| storage("supervisor's database")(chain(&e)))?,
-        ),
+        Some(s) => Some(open_supervisor_store(&s.database).await?),
     };
     let judges = config.supervisor.as_ref().and_then(|s| s.attestation.as_ref());
     let verifier =
@@ -333,6 +331,13 @@ pub async fn build(config: Config) -> Result<Gateway, StartError> {
     });
     let servers = bind(&app, &tls, &clock).await?;
     Ok(Gateway { app, servers, tls, stop, background, tasks, hardware, tamper, ready_file: None })
+}
+
+/// Waits for a disk or a server: off the runtime's threads.
+async fn open_supervisor_store(database: &Database) -> Result<SupervisorStore, StartError> {
+    let (what, database) = ("supervisor's database", database.clone());
+    let opened = tokio::task::spawn_blocking(move || SupervisorStore::connect(&database)).await;
+    opened.map_err(|e| storage(what)(e.to_string()))?.map_err(|e| storage(what)(chain(&e)))
 }
 
 /// What `doctor` looks with: a TLS identity of its own, bound to nothing.

@@ -51,6 +51,7 @@ impl Consortium {
         let folder = tempfile::tempdir().unwrap();
         let base = free_base();
         let args = ConsortiumArgs {
+            second_supervisor: false,
             out: folder.path().join("c"),
             profile: "international".to_owned(),
             address: std::net::IpAddr::from([127, 0, 0, 1]),

@@ -8,9 +8,9 @@
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use blackbox::{
-    Agreement, Ask, BANK, Caller, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile,
-    SUPERVISOR,
+    Ask, BANK, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile, SUPERVISOR,
     harness::{
+        attest::{ENROLLED, SOON, blame, enrol, ledger_says, line, one_is, record, start, trade, xinguan},
         cases::same,
         consortium::{institution_of, set},
         process::{run, text},
@@ -19,11 +19,8 @@ use blackbox::{
     },
 };
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::Output, time::Duration};
+use std::{path::PathBuf, process::Output};
 
-const ENROLLED: [&str; 3] = [BANK, HANGZHOU, HEFEI];
-/// A round of evidence each second, but on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
 const SILENCE_S: i64 = 20;
 
 #[test]
@@ -49,7 +46,7 @@ fn story() -> Result<()> {
         })
     });
     cases.case("enrolled, all are good", || {
-        ENROLLED.iter().try_for_each(|g| enrol(&c, g))?;
+        ENROLLED.iter().try_for_each(|g| enrol(&c, g, SUPERVISOR))?;
         fleet_is(&c, &[])?;
         let shown = xinguan(&c, SUPERVISOR, "viewer", "show", &[])?;
         same("exit code of show", shown.status.code(), Some(0))?;
@@ -93,8 +90,8 @@ fn story() -> Result<()> {
         tpms.power_cycle(BANK)?;
         c.configure(BANK, |t| set(t, "attestation.peers", "enforce"))?;
         start(&c, BANK)?;
-        one_is(&c, BANK, "bad", "configuration [configuration]")?;
-        enrol(&c, BANK)?;
+        one_is(&c, SUPERVISOR, BANK, "bad", "configuration [configuration]")?;
+        enrol(&c, BANK, SUPERVISOR)?;
         fleet_is(&c, &[])?;
         ledger_says(&c, BANK, "good")?;
         c.wait_ready(BANK)?;
@@ -128,7 +125,7 @@ fn story() -> Result<()> {
         c.stop(HEFEI)?;
         c.configure(HEFEI, |t| set(t, "query.budget_ms", 9_000))?;
         start(&c, HEFEI)?;
-        one_is(&c, HEFEI, "bad", "configuration [configuration]")
+        one_is(&c, SUPERVISOR, HEFEI, "bad", "configuration [configuration]")
     });
     cases.case("a decommissioned device is nobody's, and may be enrolled again", || {
         let decommission = |reason: &str| {
@@ -138,7 +135,7 @@ fn story() -> Result<()> {
         ensure!(!decommission("")?.status.success(), "for no reason");
         let out = decommission("its case was replaced")?;
         ensure!(out.status.success(), "{}", text(&out));
-        same("standing", line(&c, HEFEI)?["standing"].as_str(), Some("not-enrolled"))?;
+        same("standing", line(&c, SUPERVISOR, HEFEI)?["standing"].as_str(), Some("not-enrolled"))?;
         ensure!(!decommission("once more")?.status.success(), "twice");
         wait::until("the gateway knows", SOON, || {
             let error = c.status(HEFEI)?["attestation"]["supervisors"][SUPERVISOR]["error"].take();
@@ -163,7 +160,7 @@ fn story() -> Result<()> {
             ensure!(error.starts_with("no evidence: ") && error.contains("ActivateCredential"), "{error}");
             Ok(())
         })?;
-        same("standing", line(&c, HEFEI)?["standing"].as_str(), Some("waiting"))?;
+        same("standing", line(&c, SUPERVISOR, HEFEI)?["standing"].as_str(), Some("waiting"))?;
         // a swapped chip is named, until the device is decommissioned
         let (file, _) = record(&c, HEFEI)?;
         let swapped = xinguan(&c, SUPERVISOR, "operator", "enrol", &[&file.to_string_lossy()])?;
@@ -176,41 +173,14 @@ fn story() -> Result<()> {
         ensure!(detail.as_str().is_some_and(|d| d.starts_with("manufacturer: ")), "{detail}");
         let more = ["--device", HEFEI, "--reason", "a record of two boxes"];
         ensure!(xinguan(&c, SUPERVISOR, "operator", "decommission", &more)?.status.success(), "not ended");
-        enrol(&c, HEFEI)?;
-        one_is(&c, HEFEI, "good", "")
+        enrol(&c, HEFEI, SUPERVISOR)?;
+        one_is(&c, SUPERVISOR, HEFEI, "good", "")
     });
     cases.case("silence is bad too", || {
         c.kill(HEFEI)?;
-        one_is(&c, HEFEI, "bad", "silence")
+        one_is(&c, SUPERVISOR, HEFEI, "bad", "silence")
     });
     cases.end()
-}
-
-/// `xinguan attest WHAT …` as one of a gateway's people.
-fn xinguan(c: &Consortium, gateway: &str, who: &str, what: &str, more: &[&str]) -> Result<Output> {
-    let caller: Caller = c.client(institution_of(gateway), who);
-    let (cert, key) = caller.identity.context("operators have certificates")?;
-    let [cert, key, roots] = [cert, key, caller.roots].map(|f| f.to_string_lossy().into_owned());
-    let url = format!("https://{}", c.address(gateway, Listener::Admin)?);
-    let at = ["--cert", &cert, "--key", &key, "--roots", &roots, "--url", &url];
-    run(&[&["attest", what][..], &at, more].concat())
-}
-
-/// What the gateway's operator prints, and the supervisor's operator enrols.
-fn record(c: &Consortium, gateway: &str) -> Result<(PathBuf, Value)> {
-    let out = xinguan(c, gateway, "viewer", "record", &[])?;
-    ensure!(out.status.success(), "{}", text(&out));
-    let file = c.path(&format!("{gateway}.record.json"));
-    std::fs::write(&file, &out.stdout)?;
-    Ok((file, serde_json::from_slice(&out.stdout)?))
-}
-
-fn enrol(c: &Consortium, gateway: &str) -> Result<()> {
-    let (file, _) = record(c, gateway)?;
-    let out = xinguan(c, SUPERVISOR, "operator", "enrol", &[&file.to_string_lossy()])?;
-    let said = ["enrolled", "approved"].iter().any(|word| text(&out).contains(word));
-    ensure!(out.status.success() && said, "{}", text(&out));
-    Ok(())
 }
 
 fn refused_enrolments(c: &Consortium) -> Result<()> {
@@ -294,69 +264,12 @@ fn tamper(c: &Consortium, tpms: &Tpms, gateway: &str, pcr: u8) -> Result<()> {
     start(c, gateway)
 }
 
-/// Starts a gateway that may not be ready, for what it is known to be.
-fn start(c: &Consortium, gateway: &str) -> Result<()> {
-    c.start(gateway)?;
-    wait::until(&format!("{gateway} answers"), SOON, || c.status(gateway).map(drop))
-}
-
-/// The verdict on the ledger, as the gateway itself reads it.
-fn ledger_says(c: &Consortium, gateway: &str, word: &str) -> Result<()> {
-    wait::until(&format!("the ledger says {word} of {gateway}"), SOON, || {
-        same("trust", c.status(gateway)?["trust"]["trust"].as_str(), Some(word))
-    })
-}
-
-/// The bank asks both bureaus, under a new authorization: what became of Hangzhou's and Hefei's part.
-fn trade(c: &Consortium, expected: [&str; 2]) -> Result<()> {
-    let agreement = Agreement::of(c, 1, 1)?;
-    let id = c.authorize(&agreement.upload()?)?;
-    let answer = c.bank(&Ask::post("/v1/reports", &agreement.query(&id)))?.success(200)?;
-    let part = |source: &str| {
-        let parts = answer["report"]["parts"].as_array().into_iter().flatten();
-        let outcome = parts.clone().find(|p| p["source"] == source).map(|p| p["outcome"].clone())?;
-        let why = ["problem", "reason"].map(|k| outcome[k].as_str().unwrap_or_default()).concat();
-        Some(format!("{} {why}", outcome["state"].as_str()?).trim().to_owned())
-    };
-    same("parts", [HANGZHOU, HEFEI].map(|s| part(s).unwrap_or_default()), expected.map(str::to_owned))
-}
-
-fn devices(c: &Consortium) -> Result<Value> {
-    let viewer = c.client(institution_of(SUPERVISOR), "viewer");
-    let ask = Ask::get("/admin/v1/devices");
-    Ok(c.call(&viewer, SUPERVISOR, Listener::Admin, &ask)?.answer()?.success(200)?["devices"].take())
-}
-
-fn line(c: &Consortium, gateway: &str) -> Result<Value> {
-    let all = devices(c)?;
-    let found = all.as_array().into_iter().flatten().find(|d| d["device"] == gateway).cloned();
-    found.with_context(|| format!("no line of {gateway}"))
-}
-
-fn blame(line: &Value) -> Vec<String> {
-    let spell = |check: &Value| match check["component"].as_str() {
-        Some(component) => format!("{} [{component}]", check["name"].as_str().unwrap_or_default()),
-        None => check["name"].as_str().unwrap_or_default().to_owned(),
-    };
-    line["failed"].as_array().into_iter().flatten().map(spell).collect()
-}
-
 /// New evidence has come since this was asked.
 fn evidence_after_now(c: &Consortium, gateway: &str) -> Result<()> {
-    let before = line(c, gateway)?["last_evidence"].as_u64().unwrap_or_default();
+    let before = line(c, SUPERVISOR, gateway)?["last_evidence"].as_u64().unwrap_or_default();
     wait::until("new evidence", SOON, || {
-        let last = line(c, gateway)?["last_evidence"].as_u64().unwrap_or_default();
+        let last = line(c, SUPERVISOR, gateway)?["last_evidence"].as_u64().unwrap_or_default();
         ensure!(last > before, "the last evidence is of {last}");
-        Ok(())
-    })
-}
-
-fn one_is(c: &Consortium, gateway: &str, standing: &str, first: &str) -> Result<()> {
-    wait::until(&format!("{gateway} is {standing}: {first}"), SOON, || {
-        let line = line(c, gateway)?;
-        same("standing", line["standing"].as_str(), Some(standing))?;
-        let fits = first.is_empty() || blame(&line).iter().any(|b| b == first);
-        ensure!(fits, "to blame: {:?}", blame(&line));
         Ok(())
     })
 }
@@ -367,15 +280,15 @@ fn fleet_is(c: &Consortium, bad: &[(&str, &str)]) -> Result<()> {
         evidence_after_now(c, gateway)?;
         match bad.iter().find(|(g, _)| *g == gateway) {
             Some((_, why)) => {
-                one_is(c, gateway, "bad", why)?;
-                same("to blame", blame(&line(c, gateway)?), vec![(*why).to_owned()])?;
+                one_is(c, SUPERVISOR, gateway, "bad", why)?;
+                same("to blame", blame(&line(c, SUPERVISOR, gateway)?), vec![(*why).to_owned()])?;
             }
             None => {
-                let line = line(c, gateway)?;
+                let line = line(c, SUPERVISOR, gateway)?;
                 same("standing", line["standing"].as_str(), Some("good"))
                     .with_context(|| format!("{gateway}: {:?}", blame(&line)))?;
             }
         }
     }
-    same("the other bank", line(c, OTHER_BANK)?["standing"].as_str(), Some("not-enrolled"))
+    same("the other bank", line(c, SUPERVISOR, OTHER_BANK)?["standing"].as_str(), Some("not-enrolled"))
 }

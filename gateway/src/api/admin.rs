@@ -6,6 +6,7 @@
 //! | `GET /readyz` | any listed operator | it can serve; else 503 with every reason |
 //! | `GET /metrics` | any listed operator | Prometheus text |
 //! | `GET /admin/v1/status` | view | node, height, freshness, journal, outbox, signer |
+//! | `GET /admin/v1/verdicts/{id}` | view | each supervisor's word on a gateway, as the ledger has it |
 //! | `POST /admin/v1/looks` | auditor | who looked at a firm (supervisor) |
 //! | `GET /admin/v1/reconciliation` | auditor | uses with gaps (supervisor) |
 //! | `POST /admin/v1/enrolments` | operator | enrol a device, or approve its configuration (supervisor) |
@@ -44,6 +45,7 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
         .route("/readyz", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/admin/v1/status", get(status))
+        .route("/admin/v1/verdicts/{id}", get(verdicts))
         .route("/admin/v1/drain", post(drain));
     if app.has(Role::Supervisor) {
         router = router
@@ -110,6 +112,19 @@ async fn status(State(app): State<Arc<App>>, request: Request<Body>) -> Response
     call::run(&app, bounds(&app), "status", request, |app, call| async move {
         identify::operator(&app, call.accepted, OperatorRole::View)?;
         Reply::json(&readiness::status(&app))
+    })
+    .await
+}
+
+async fn verdicts(
+    State(app): State<Arc<App>>,
+    node: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response<Body> {
+    call::run(&app, bounds(&app), "verdicts", request, |app, call| async move {
+        identify::operator(&app, call.accepted, OperatorRole::View)?;
+        let node = fleet::device(&node.map(|Path(node)| node).unwrap_or_default())?;
+        Reply::json(&fleet::on_ledger(&app, &node)?)
     })
     .await
 }

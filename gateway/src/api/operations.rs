@@ -79,6 +79,7 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "GET", "/readyz", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/metrics", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/admin/v1/status", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/verdicts/{id}", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "POST", "/admin/v1/drain", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "POST", "/admin/v1/looks", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/admin/v1/reconciliation", Who::Role(OperatorRole::Auditor)),

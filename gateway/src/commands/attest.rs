@@ -4,7 +4,8 @@
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
 //! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
 //!                    attest decommission --device NODE --reason TEXT
-//! anywhere           attest verify APPRAISAL --offline --makers MAKERS
+//! at any gateway     attest ledger --device NODE    what the ledger has: each supervisor's finding, and the head of its log
+//! anywhere           attest verify APPRAISAL --offline --makers MAKERS [--history DIGEST]
 //! ```
 
 use super::{
@@ -16,12 +17,13 @@ use crate::{
     supervisor::attest::{
         appraisal::{Appraisal, MAX_BYTES},
         references,
+        verdict_log::{LogRefused, Proved},
     },
 };
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use gw_attest::Check;
-use gw_proto::UnixMillis;
+use gw_proto::{Hex, UnixMillis};
 use http::Method;
 use serde::Deserialize;
 use std::{
@@ -44,6 +46,8 @@ pub enum AttestCommand {
     Export(ExportArgs),
     /// End a gateway's enrolment: for another chip, or for good: with role operator, audited
     Decommission(DecommissionArgs),
+    /// What the ledger has of a gateway, by each supervisor: ask any gateway, with role view
+    Ledger(LedgerArgs),
     /// Judge an exported appraisal once more, without network or configuration
     Verify(VerifyArgs),
 }
@@ -90,6 +94,16 @@ pub struct ExportArgs {
     out: PathBuf,
 }
 
+/// Of whom.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    #[command(flatten)]
+    at: At,
+    /// the device
+    #[arg(long)]
+    device: String,
+}
+
 /// Whose, and why.
 #[derive(Debug, Args)]
 pub struct DecommissionArgs {
@@ -114,6 +128,9 @@ pub struct VerifyArgs {
     /// with what the file holds, and nothing else: there is no other way yet
     #[arg(long)]
     offline: bool,
+    /// what the ledger has as `history` in this supervisor's newest verdict on the device
+    #[arg(long, value_name = "DIGEST")]
+    history: Option<String>,
     /// print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -127,6 +144,7 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Show(args) => show(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
         AttestCommand::Decommission(args) => decommission(args, out).await,
+        AttestCommand::Ledger(args) => ledger(args, out).await,
         AttestCommand::Verify(args) => verify(args, out),
     }
 }
@@ -191,6 +209,30 @@ async fn export(args: &ExportArgs, out: &mut (dyn Write + Send)) -> Result<Exit>
     Ok(Exit::Ok)
 }
 
+/// As a gateway's API gives it.
+#[derive(Debug, Deserialize)]
+struct OnLedger {
+    verdicts: Vec<Word>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Word {
+    by: String,
+    result: String,
+    judged: UnixMillis,
+    history: String,
+}
+
+async fn ledger(args: &LedgerArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
+    let response =
+        ask(&args.at, Method::GET, &format!("/admin/v1/verdicts/{}", args.device), Vec::new()).await?;
+    let found: OnLedger = serde_json::from_slice(&response.body).context("the answer has another form")?;
+    for v in &found.verdicts {
+        writeln!(out, "{} {} {} history {}", v.by, v.result, v.judged.rfc3339(), v.history)?;
+    }
+    Ok(if found.verdicts.is_empty() { Exit::CheckFailed } else { Exit::Ok })
+}
+
 /// As the supervisor's API gives it.
 #[derive(Debug, Deserialize)]
 struct Fleet {
@@ -250,8 +292,11 @@ fn render(fleet: &Fleet) -> String {
 fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
     ensure!(args.offline, "say --offline: a supervisor's own history cannot be asked yet");
     let makers = references::makers(&args.makers).map_err(|p| anyhow!("{}; {}", p.what, p.remedy))?;
+    let history = args.history.as_deref().map(Hex::parse).transpose();
+    let history = history.context("--history is 64 hexadecimal digits")?;
     let appraisal = Appraisal::parse(&read(&args.file)?)?;
     let verdict = appraisal.verify(&makers)?;
+    let log = appraisal.verify_log(&verdict, history.as_ref())?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &verdict)?;
         writeln!(out)?;
@@ -262,6 +307,29 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {
         writeln!(out, "  attestation key {}", hex::encode(&enrolled.attestation_key.0))?;
         writeln!(out, "  endorsement     {}", enrolled.endorsement_certificate)?;
         writeln!(out, "  node key        {}", enrolled.node_key.id())?;
+        write!(out, "{}", log_words(log.as_ref(), history.is_some()))?;
     }
-    Ok(if verdict.passed() { Exit::Ok } else { Exit::CheckFailed })
+    let in_log = match &log {
+        None => history.is_none(),
+        Some(proved) => proved.is_ok(),
+    };
+    Ok(if verdict.passed() && in_log { Exit::Ok } else { Exit::CheckFailed })
+}
+
+/// What the verdict's place in the supervisor's log says.
+fn log_words(log: Option<&Result<Proved, LogRefused>>, compared: bool) -> String {
+    match log {
+        None => "✗ 结论日志 verdict log: this file was exported before there was one\n".to_owned(),
+        Some(Err(why)) => format!("✗ 结论日志 verdict log: {why}\n"),
+        Some(Ok(Proved { anchor: None, .. })) => {
+            "… 结论日志 verdict log: in the log; the ledger has no head of it yet\n".to_owned()
+        }
+        Some(Ok(Proved { anchor: Some(anchor), covered })) => {
+            let place = if *covered { "covered by" } else { "later than" };
+            let known = if compared { "as given" } else { "compare it with the ledger" };
+            format!(
+                "✓ 结论日志 verdict log: {place} the ledger's head, which its beginning leads to\n  history {anchor} ({known})\n"
+            )
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod attestation;
 mod keystore;
+mod postgresql;
 mod value;
 
 use super::{
@@ -417,7 +418,7 @@ fn source(n: &mut Notes, raw: RawSource) -> Option<Source> {
 }
 
 fn supervisor(n: &mut Notes, raw: RawSupervisor) -> Option<Supervisor> {
-    let database = n.path("supervisor.database", raw.database);
+    let database = postgresql::database(n, raw.database, raw.postgresql);
     let attestation = match raw.attestation {
         None => Some(None),
         Some(raw) => attestation::verifier(n, raw).map(Some),

@@ -114,6 +114,13 @@ fn trust(
     Trust { roots: certificates(problems, roots_key, roots), crls: crls(problems, crl_key, crl) }
 }
 
+/// The certificates of a PEM file.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = read_bounded(path, MAX_PEM_BYTES).map_err(|(what, remedy)| format!("{what}; {remedy}"))?;
+    let found = cert::certs_from_pem(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(found.into_iter().map(CertificateDer::from).collect())
+}
+
 fn certificates(problems: &mut Vec<Problem>, key: &str, path: &Path) -> Vec<CertificateDer<'static>> {
     let Some(bytes) = bytes(problems, key, path, MAX_PEM_BYTES) else { return Vec::new() };
     let parsed = cert::certs_from_pem(&bytes)

@@ -17,7 +17,7 @@ mod tests;
 pub use attestation::{Attestation, Mode, PeerPolicy, Verifier};
 pub use gw_sm::tls::Profile as TlsProfile;
 pub use keystore::{Backend, Keystore};
-pub use material::Material;
+pub use material::{Material, read_certificates};
 
 use gw_proto::{Digest, InstitutionId, NodeId, Region, Role, sm3};
 use std::{
@@ -395,10 +395,47 @@ pub struct Source {
 /// `[supervisor]`
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    /// the SQLite file of deliveries, enrolments, verdicts
-    pub database: PathBuf,
+    /// where deliveries, enrolments and verdicts are kept
+    pub database: Database,
     /// how it judges evidence; none: it does not
     pub attestation: Option<Verifier>,
+}
+
+/// Where a supervisor keeps what it must not lose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// `supervisor.database`: a file
+    Sqlite(PathBuf),
+    /// `[supervisor.postgresql]`: a server
+    Postgres(Postgres),
+}
+
+/// `[supervisor.postgresql]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// where it is
+    pub host: PostgresHost,
+    /// its port; on a socket part of the file's name
+    pub port: u16,
+    /// which of its databases
+    pub database: String,
+    /// as whom
+    pub user: String,
+    /// a file whose first line is the password; none: the server knows us by the socket
+    pub password_file: Option<PathBuf>,
+    /// PEM: under which its certificate lies; none: no TLS, on a socket or loopback only
+    pub roots: Option<PathBuf>,
+    /// at once, at most
+    pub connections: usize,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostgresHost {
+    /// the folder of its Unix socket
+    Socket(PathBuf),
+    /// a name or an address
+    Name(String),
 }
 
 /// How logs look.

@@ -213,7 +213,20 @@ pub(super) struct RawSource {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSupervisor {
     pub(super) database: Option<String>,
+    pub(super) postgresql: Option<RawPostgres>,
     pub(super) attestation: Option<RawVerifier>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPostgres {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u64>,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<String>,
+    pub(super) roots: Option<String>,
+    pub(super) connections: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

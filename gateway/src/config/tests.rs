@@ -222,6 +222,54 @@ fn a_supervisor_needs_its_own_sections() {
     }
 }
 
+/// A supervisor's file with these lines instead of `[supervisor]`.
+fn supervised(section: &str) -> String {
+    let text = with("roles = [\"institution\", \"source\"]", "roles = [\"supervisor\"]");
+    format!("{text}\n{section}\n")
+}
+
+#[test]
+fn where_a_supervisor_keeps_things_is_said_once_and_safely() {
+    let server = |lines: &str| {
+        supervised(&format!("[supervisor.postgresql]\ndatabase = \"xinguan\"\nuser = \"xinguan\"\n{lines}"))
+    };
+    let about = |text: &str| {
+        let found = messages(text);
+        let ours: Vec<&str> = found.lines().filter(|l| l.contains("supervisor.")).collect();
+        ours.join("\n")
+    };
+    for good in [
+        supervised("[supervisor]\ndatabase = \"supervisor.sqlite\""),
+        server("host = \"/run/postgresql\""),
+        server("host = \"127.0.0.1\"\npassword_file = \"secret\""),
+        server("host = \"::1\"\nport = 5433\nconnections = 1"),
+        server("host = \"db.pboc.example\"\nroots = \"roots.pem\"\npassword_file = \"secret\""),
+    ] {
+        assert_eq!(about(&good), "", "{good}");
+    }
+    for (bad, key, what) in [
+        (supervised("[supervisor]"), "supervisor.database", "missing"),
+        (
+            supervised("[supervisor]\ndatabase = \"a\"\n[supervisor.postgresql]\nhost = \"/run\""),
+            "supervisor.database",
+            "beside [supervisor.postgresql]",
+        ),
+        (server(""), "supervisor.postgresql.host", "missing"),
+        (server("host = \"localhost\""), "supervisor.postgresql.roots", "in clear"),
+        (server("host = \"10.1.2.3\""), "supervisor.postgresql.roots", "in clear"),
+        (server("host = \"/run\"\nroots = \"a\""), "supervisor.postgresql.roots", "a socket has no TLS"),
+        (server("host = \"not a name\""), "supervisor.postgresql.host", "neither an address"),
+        (server("host = \"/run\"\nport = 70000"), "supervisor.postgresql.port", "out of range"),
+        (server("host = \"/run\"\nconnections = 0"), "supervisor.postgresql.connections", "out of range"),
+    ] {
+        let found = about(&bad);
+        assert!(found.contains(key) && found.contains(what), "{bad}\n{found}");
+    }
+    let unknown = server("host = \"/run\"\npassword = \"hunter2\"");
+    let refused = parse(&unknown, "gw.toml", Path::new(BASE)).unwrap_err().to_string();
+    assert!(!refused.contains("hunter2"), "a password in the file is not repeated: {refused}");
+}
+
 #[test]
 fn a_huge_or_absent_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -57,6 +57,9 @@ pub struct ConsortiumArgs {
     /// NODE=FILE: this node has its keys elsewhere; FILE is its request for a certificate, as `xinguan hsm request` prints it
     #[arg(long, value_parser = request_of)]
     pub(crate) request: Option<(String, PublicKey)>,
+    /// a second supervisor too, which the demo does not start
+    #[arg(long)]
+    pub(crate) second_supervisor: bool,
     /// seed of the fictional enterprises
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -121,6 +124,19 @@ pub const MEMBERS: &[Member] = &[
         roles: &[Role::Institution],
     },
 ];
+
+/// With `--second-supervisor`: any of several suffices.
+const SECOND_SUPERVISOR: Member = Member {
+    node: "pboc-hangzhou-1",
+    institution: "pboc-hangzhou",
+    name: "杭州示范监管",
+    region: "330100",
+    roles: &[Role::Supervisor],
+};
+
+fn members(args: &ConsortiumArgs) -> impl Iterator<Item = &'static Member> {
+    MEMBERS.iter().chain(args.second_supervisor.then_some(&SECOND_SUPERVISOR))
+}
 
 /// How many enterprises of each other region a source holds too: these have keys of their own in the demo.
 const GUESTS: usize = 2;
@@ -189,7 +205,7 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
     write_ledger(out, args, &maker, &man, &sealers, scheme)?;
 
     let mut nodes = Vec::new();
-    for (i, member) in MEMBERS.iter().enumerate() {
+    for (i, member) in members(args).enumerate() {
         let ports = Ports::of(args.address, args.base_port, i)?;
         let key = write_gateway(out, args, &maker, &man, member, ports, scheme)?;
         nodes.push((member, ports, key));
@@ -232,7 +248,7 @@ fn write_ledger(
     }
     let (cert, key) = maker.server(man, "development-ledger", scheme)?;
     write_identity(&out.join("ledger"), "tls", &[&cert], &key)?;
-    let names: Vec<String> = MEMBERS.iter().map(|m| format!("\"{}\"", m.node)).collect();
+    let names: Vec<String> = members(args).map(|m| format!("\"{}\"", m.node)).collect();
     let toml = format!(
         "# Development ledger: never for real data.\naddress = \"{}\"\nprofile = \"{}\"\nsubmitters = [{}]\n",
         SocketAddr::new(args.address, args.base_port),

@@ -38,7 +38,7 @@ fn trace(side: Side, status: TraceStatus, leaves: &[u8]) -> TraceState {
     }
 }
 
-fn delivery(side: Side, salt: u8) -> Delivery {
+pub(super) fn delivery(side: Side, salt: u8) -> Delivery {
     let subject = Uscc::parse("91350100M000100Y43").unwrap();
     let asker = InstitutionId::parse("bank-a").unwrap();
     let (purpose, dimension) = (Purpose::ALL[0], Dimension::ALL[0]);

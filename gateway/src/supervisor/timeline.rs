@@ -2,10 +2,12 @@
 //!
 //! Reads only, and each read is bounded: a page is at most [`MAX_PAGE`] verdicts, [`MAX_RUNS`] runs go back.
 
-use super::store::{StoreError, SupervisorStore};
+use super::{
+    db::{Row, Session, values},
+    store::{StoreError, SupervisorStore, value},
+};
 use gw_attest::Verdict;
 use gw_proto::{NodeId, UnixMillis};
-use rusqlite::{OptionalExtension as _, params};
 
 /// The most verdicts of one page.
 pub const MAX_PAGE: u32 = 100;
@@ -34,13 +36,8 @@ pub struct Run {
     pub last: i64,
 }
 
-fn millis(at: i64) -> UnixMillis {
-    UnixMillis(u64::try_from(at).unwrap_or(0))
-}
-
-fn numbered((id, body): (i64, String)) -> Result<Numbered, StoreError> {
-    let verdict = serde_json::from_str(&body).map_err(|e| StoreError::Row("verdict", e.to_string()))?;
-    Ok(Numbered { id, verdict })
+fn numbered(row: &Row) -> Result<Numbered, StoreError> {
+    Ok(Numbered { id: row.int(0)?, verdict: value("verdict", row.text(1)?)? })
 }
 
 impl SupervisorStore {
@@ -51,52 +48,52 @@ impl SupervisorStore {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Numbered>, StoreError> {
-        let db = self.db();
-        let mut q = db.prepare_cached(
-            "select id, body from verdict where device = ?1 and id < ?2
-               order by id desc limit ?3",
-        )?;
-        let key = params![device.as_str(), before.unwrap_or(i64::MAX), limit.min(MAX_PAGE)];
-        let rows = q.query_map(key, |r| Ok((r.get(0)?, r.get(1)?)))?;
-        rows.map(|r| numbered(r?)).collect()
+        let sql = "select id, body from verdict where device = ?1 and id < ?2 order by id desc limit ?3";
+        let key = values![device.as_str(), before.unwrap_or(i64::MAX), limit.min(MAX_PAGE)];
+        self.db().read(|s| s.rows(sql, key))?.iter().map(numbered).collect()
     }
 
     /// One verdict of a device, by its number.
     pub fn verdict_numbered(&self, device: &NodeId, id: i64) -> Result<Option<Numbered>, StoreError> {
-        let found = self
-            .db()
-            .query_row(
-                "select id, body from verdict where device = ?1 and id = ?2",
-                params![device.as_str(), id],
-                |r| Ok((r.get(0)?, r.get(1)?)),
-            )
-            .optional()?;
-        found.map(numbered).transpose()
+        let sql = "select id, body from verdict where device = ?1 and id = ?2";
+        let found = self.db().read(|s| s.row(sql, values![device.as_str(), id]))?;
+        found.as_ref().map(numbered).transpose()
     }
 
     /// The newest [`MAX_RUNS`] runs, newest first. Each is a few steps in an index, however long it lasted.
     pub fn runs(&self, device: &NodeId) -> Result<Vec<Run>, StoreError> {
-        let db = self.db();
-        let mut newest_below = db.prepare_cached(
-            "select id, at, passed from verdict where device = ?1 and id <= ?2 order by id desc limit 1",
-        )?;
-        let mut last_other = db.prepare_cached(
-            "select coalesce(max(id), 0) from verdict where device = ?1 and passed = ?2 and id < ?3",
-        )?;
-        let mut first_above =
-            db.prepare_cached("select at from verdict where device = ?1 and id > ?2 order by id limit 1")?;
-        let (mut runs, mut top) = (Vec::new(), i64::MAX);
-        while runs.len() < MAX_RUNS {
-            let key = params![device.as_str(), top];
-            let newest = newest_below.query_row(key, |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)));
-            let Some((last, to, passed)) = newest.optional()? else { break };
-            let (last, to, passed): (i64, i64, bool) = (last, to, passed);
-            top = last_other.query_row(params![device.as_str(), !passed, last], |r| r.get(0))?;
-            let from = first_above.query_row(params![device.as_str(), top], |r| r.get(0))?;
-            runs.push(Run { passed, from: millis(from), to: millis(to), last });
-        }
-        Ok(runs)
+        self.db().read(|s| {
+            let (mut runs, mut top) = (Vec::new(), i64::MAX);
+            while runs.len() < MAX_RUNS
+                && let Some((run, below)) = run(s, device.as_str(), top)?
+            {
+                runs.push(run);
+                top = below;
+            }
+            Ok(runs)
+        })
     }
+}
+
+/// The run that ends at the newest verdict up to a number, and the number of the last verdict before it.
+fn run(s: &mut dyn Session, device: &str, top: i64) -> Result<Option<(Run, i64)>, StoreError> {
+    let newest = s.row(
+        "select id, at, passed from verdict where device = ?1 and id <= ?2 order by id desc limit 1",
+        values![device, top],
+    )?;
+    let Some(newest) = newest else { return Ok(None) };
+    let (last, to, passed) = (newest.int(0)?, newest.time(1)?, newest.int(2)? != 0);
+    let other = s.row(
+        "select coalesce(max(id), 0) from verdict where device = ?1 and passed = ?2 and id < ?3",
+        values![device, !passed, last],
+    )?;
+    let below = other.map_or(Ok(0), |row| row.int(0))?;
+    let first = s.row(
+        "select at from verdict where device = ?1 and id > ?2 order by id limit 1",
+        values![device, below],
+    )?;
+    let from = first.map_or(Ok(to), |row| row.time(0))?;
+    Ok(Some((Run { passed, from, to, last }, below)))
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub const HANGZHOU: &str = "bureau-hangzhou-1";
 pub const HEFEI: &str = "bureau-hefei-1";
 /// The supervisor in 上海.
 pub const SUPERVISOR: &str = "pboc-shanghai-1";
+/// The supervisor in 杭州, where a consortium has two.
+pub const SECOND_SUPERVISOR: &str = "pboc-hangzhou-1";
 /// A listed bank whose gateway no test starts: its keys are there to be stolen.
 pub const OTHER_BANK: &str = "bank-nanjing-1";
 
@@ -97,6 +99,12 @@ impl Consortium {
     /// The same with each gateway's keys in a TPM; the supervisor judges their evidence.
     pub fn make_on(profile: Profile, tpms: &Tpms) -> Result<Self> {
         Self::make_with(profile, &["--hsm", "swtpm", "--tpm-dir", &tpms.folder().to_string_lossy()])
+    }
+
+    /// The same with a second supervisor, which [`start_all`](Self::start_all) does not start.
+    pub fn make_with_two_supervisors(profile: Profile, tpms: &Tpms) -> Result<Self> {
+        let folder = tpms.folder().to_string_lossy().into_owned();
+        Self::make_with(profile, &["--hsm", "swtpm", "--tpm-dir", &folder, "--second-supervisor"])
     }
 
     fn make_with(profile: Profile, more: &[&str]) -> Result<Self> {

@@ -1,6 +1,7 @@
 //! What tests are made of.
 
 pub mod agreement;
+pub mod attest;
 pub mod browser;
 pub mod caller;
 pub mod cases;
@@ -10,6 +11,7 @@ pub mod forwarder;
 pub mod impostor;
 pub mod inside;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod thief;
 pub mod tpm;

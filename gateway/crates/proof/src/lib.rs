@@ -6,6 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`batch`] | trees, paths, signed leaves |
+//! | [`log`] | a log that only grows: inclusion, consistency |
 //! | [`chain`] | the chain's headers: who may sign them, whether enough did |
 //! | [`merge`] | the pure merge of replies into a report's items; broker and verifier share it |
 //! | [`items`] | which items of a reply are sane |
@@ -16,6 +17,7 @@ pub mod batch;
 pub mod chain;
 pub mod error;
 pub mod items;
+pub mod log;
 pub mod merge;
 pub mod verdict;
 pub mod verify;

@@ -61,8 +61,12 @@ pub mod domain {
     pub const CONFIGURATION: &str = "xinguan/configuration/1";
     /// What a release should measure, signed by the image build.
     pub const REFERENCE: &str = "xinguan/reference-manifest/1";
-    /// a supervisor's history of verdicts on one gateway
+    /// A supervisor's history of verdicts on one gateway, as a chain of digests: before it was a log.
     pub const VERDICTS: &str = "xinguan/verdicts/1";
+    /// One verdict and its evidence, in the log of verdicts on one gateway.
+    pub const VERDICT_ENTRY: &str = "xinguan/verdict-entry/1";
+    /// That log's root and size.
+    pub const VERDICT_HEAD: &str = "xinguan/verdict-head/1";
 }
 
 /// Why a value has no canonical form.

@@ -3,13 +3,12 @@
 //! Each supervisor writes its own word on each device; what several of them come to is the readers' matter
 //! (`gw_policy::trust_in`). Another supervisor's bad verdict is answered with newer good evidence, once.
 
-use super::enrol::Device;
-use super::history::Newest;
+use super::{enrol::Device, history::Latest, verdict_log::Anchor};
 use crate::{
     app::App,
     supervisor::store::{StoreError, SupervisorStore},
 };
-use gw_attest::{CheckName, Verdict};
+use gw_attest::CheckName;
 use gw_policy::{VerdictState, View, trust_in};
 use gw_proto::{
     Height, KeyId, NodeId, UnixMillis,
@@ -113,21 +112,20 @@ fn due(
     if !takes_verdicts(app) {
         return Ok(out);
     }
-    for device in store.enrolments()? {
-        let name = &device.enrolled.device;
-        if only.is_some_and(|only| !only.contains(name)) {
+    for (device, latest) in store.fleet()? {
+        if only.is_some_and(|only| !only.contains(&device.enrolled.device)) {
             continue;
         }
         // a verdict of an earlier enrolment is of another chip or key
-        if let Some(newest) = store.newest(name)?.filter(|n| n.verdict.at >= device.at) {
-            out.extend(due_of(app, &device, &newest));
+        if let Some(latest) = latest.filter(|l| l.at >= device.at) {
+            out.extend(due_of(app, &device, &latest));
         }
     }
     Ok(out)
 }
 
 /// The record that the ledger lacks; none where it has it, or cannot take it.
-fn due_of(app: &App, device: &Device, newest: &Newest) -> Option<DeviceVerdict> {
+fn due_of(app: &App, device: &Device, newest: &Latest) -> Option<DeviceVerdict> {
     let (state, now) = (app.state.read(), app.clock.now());
     let view = View::new(&state);
     let node = view.node(&device.enrolled.device).ok().flatten()?;
@@ -149,20 +147,20 @@ fn counts(verdict: &VerdictState, by: KeyId, key: KeyId) -> bool {
     verdict.by_key == by && verdict.record.key == key
 }
 
-fn record(device: &Device, newest: &Newest) -> DeviceVerdict {
+fn record(device: &Device, newest: &Latest) -> DeviceVerdict {
     DeviceVerdict {
         node: device.enrolled.device.clone(),
         key: device.enrolled.node_key.id(),
-        result: result(&newest.verdict),
-        judged: newest.verdict.at,
-        history: newest.chain,
+        result: result(newest),
+        judged: newest.at,
+        history: newest.head,
     }
 }
 
-fn result(verdict: &Verdict) -> VerdictResult {
-    if verdict.passed() {
+fn result(latest: &Latest) -> VerdictResult {
+    if latest.passed {
         VerdictResult::Good
-    } else if verdict.failed().any(|c| c.name == CheckName::Silence) {
+    } else if latest.failed.iter().any(|c| c.name == CheckName::Silence) {
         VerdictResult::Silent
     } else {
         VerdictResult::Bad
@@ -190,6 +188,13 @@ fn is_due(
     newest.result != ours.record.result || stale || answers
 }
 
+/// What the ledger has of a device by this supervisor.
+pub(super) fn anchor(app: &App, device: &NodeId) -> Option<Anchor> {
+    let state = app.state.read();
+    let ours = View::new(&state).verdict(device, &app.node).ok().flatten();
+    ours.map(|v| (v.record.judged, v.record.history))
+}
+
 /// At start: what is kept must be what the ledger has of it.
 async fn check_histories(app: &Arc<App>) {
     let work = Arc::clone(app);
@@ -208,14 +213,9 @@ fn check(app: &App, store: &SupervisorStore) -> Result<u32, StoreError> {
     let mut broken = 0;
     for device in store.enrolments()? {
         let name = &device.enrolled.device;
-        let anchor = {
-            let state = app.state.read();
-            let ours = View::new(&state).verdict(name, &app.node).ok().flatten();
-            ours.map(|v| (v.record.judged, v.record.history))
-        };
-        if let Err(why) = store.check_history(name, anchor)? {
+        if let Err(why) = store.check_history(name, anchor(app, name))? {
             broken += 1;
-            tracing::error!(device = %name, %why, "the history of verdicts was REWRITTEN");
+            tracing::error!(device = %name, %why, "the verdict log was REWRITTEN");
         }
     }
     Ok(broken)

@@ -3,6 +3,7 @@
 //! The bundle, the challenge, the enrolment, the rules and the signed manifest go with it. Whoever verifies
 //! brings only the makers' keys; that the enrolment is true is the supervisor's word, and is shown.
 
+use super::verdict_log::{LogProof, LogRefused, Proved};
 use gw_attest::{
     AttestError, Context, Verdict,
     challenge::Challenge,
@@ -12,7 +13,7 @@ use gw_attest::{
     reference::{MAX_MANIFEST_BYTES, Makers, TrustedManifest},
     verdict::Previous,
 };
-use gw_proto::{B64, NodeId, UnixMillis};
+use gw_proto::{B64, Digest, NodeId, UnixMillis, sm3};
 use serde::{Deserialize, Serialize};
 
 /// This format.
@@ -42,6 +43,9 @@ pub struct Appraisal {
     pub previous: Option<Previous>,
     /// when it was judged
     pub at: UnixMillis,
+    /// the verdict's place in the supervisor's log; added when it is exported
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogProof>,
 }
 
 /// Why it cannot be verified at all.
@@ -69,6 +73,24 @@ impl Appraisal {
             return Err(AppraisalError::Form(format!("version {}, this program reads {VERSION}", this.v)));
         }
         Ok(this)
+    }
+
+    /// The digest that the log has of it: of its text as it was kept.
+    pub fn digest(&self) -> Result<Digest, AppraisalError> {
+        let kept = Self { log: None, ..self.clone() };
+        let text = serde_json::to_string(&kept).map_err(|e| AppraisalError::Form(e.to_string()))?;
+        Ok(sm3(text.as_bytes()))
+    }
+
+    /// Checks the place of its verdict in the supervisor's log. None: it was exported before there was one.
+    /// `ledger` is the digest that the ledger has of this supervisor and device, where the caller knows it.
+    pub fn verify_log(
+        &self,
+        made: &Verdict,
+        ledger: Option<&Digest>,
+    ) -> Result<Option<Result<Proved, LogRefused>>, AppraisalError> {
+        let evidence = self.digest()?;
+        Ok(self.log.as_ref().map(|log| log.verify(made, &evidence, ledger)))
     }
 
     /// Judges once more, as of then.

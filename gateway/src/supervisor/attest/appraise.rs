@@ -47,6 +47,7 @@ pub fn appraise(
         enrolled,
         manifest,
         previous,
+        log: None,
     };
     store.keep_verdict(&verdict, Some(&appraisal)).map_err(Rejection::internal)?;
     verifier.announcements.note(device);

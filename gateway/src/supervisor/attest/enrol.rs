@@ -72,7 +72,7 @@ pub fn enrol(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection>
         Some(known) => more(known, &fresh)?,
     };
     store.enrol(&kept).map_err(|e| match e {
-        super::history::EnrolError::Endorsement { device } => refuse(format!(
+        super::enrolments::EnrolError::Endorsement { device } => refuse(format!(
             "second enrolment: this endorsement key is enrolled as {device}; one chip is one device"
         )),
         other => Rejection::internal(other),

@@ -1,13 +1,13 @@
 //! What an operator of the supervisor sees: each device, its verdict, since when, what is to blame.
 
-use super::appraisal::Appraisal;
+use super::{announce, appraisal::Appraisal};
 use crate::{
     app::App,
     reject::{self, Rejection},
 };
 use gw_attest::{Check, Verdict};
 use gw_policy::View;
-use gw_proto::{InstitutionId, NodeId, UnixMillis};
+use gw_proto::{Digest, Height, InstitutionId, NodeId, UnixMillis, record::VerdictResult};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -65,18 +65,17 @@ pub fn show(app: &App) -> Result<Fleet, Rejection> {
             devices.insert(node.id.clone(), unknown(node.id, node.institution));
         }
     }
-    for device in store.enrolments().map_err(Rejection::internal)? {
+    for (device, latest) in store.fleet().map_err(Rejection::internal)? {
         let name = &device.enrolled.device;
-        let verdict = store.verdict(name).map_err(Rejection::internal)?;
-        let last_evidence = store.last_evidence(name).map_err(Rejection::internal)?;
         let mut line = unknown(name.clone(), device.institution.clone());
-        (line.standing, line.last_evidence) = (Standing::Waiting, last_evidence);
+        line.standing = Standing::Waiting;
+        line.last_evidence = latest.as_ref().and_then(|l| l.last_evidence);
         // one of an earlier enrolment says nothing of this one
-        if let Some((verdict, since)) = verdict.filter(|(v, _)| v.at >= device.at) {
-            line.standing = standing(&verdict, at);
-            line.since = Some(since);
-            line.failed = verdict.failed().cloned().collect();
-            line.release = verdict.release;
+        if let Some(latest) = latest.filter(|l| l.at >= device.at) {
+            line.standing = good_or_bad(latest.good_until, at);
+            line.since = Some(latest.since);
+            line.failed = latest.failed;
+            line.release = latest.release;
         }
         devices.insert(name.clone(), line);
     }
@@ -97,8 +96,11 @@ fn unknown(device: NodeId, institution: InstitutionId) -> Line {
 
 /// How a device with this newest verdict stands.
 pub(in crate::supervisor) fn standing(verdict: &Verdict, now: UnixMillis) -> Standing {
-    let good = verdict.good_until.is_some_and(|until| now < until);
-    if good { Standing::Good } else { Standing::Bad }
+    good_or_bad(verdict.good_until, now)
+}
+
+fn good_or_bad(good_until: Option<UnixMillis>, now: UnixMillis) -> Standing {
+    if good_until.is_some_and(|until| now < until) { Standing::Good } else { Standing::Bad }
 }
 
 fn nothing() -> Rejection {
@@ -110,9 +112,47 @@ pub fn device(name: &str) -> Result<NodeId, Rejection> {
     NodeId::parse(name).map_err(|_| nothing())
 }
 
-/// What the newest verdict of a device rests on.
+/// What the newest verdict of a device rests on, with its place in the log whose heads the ledger has.
 pub fn export(app: &App, device: &NodeId) -> Result<Appraisal, Rejection> {
     app.verifier()?;
-    let found = app.supervisor_store()?.appraisal(device).map_err(Rejection::internal)?;
+    let anchor = announce::anchor(app, device);
+    let found = app.supervisor_store()?.appraisal(device, anchor).map_err(Rejection::internal)?;
     found.ok_or_else(nothing)
+}
+
+/// One supervisor's word on a gateway, as this gateway's verified ledger has it.
+#[derive(Debug, Serialize)]
+pub struct OnLedger {
+    /// which supervisor
+    pub by: NodeId,
+    /// its finding
+    pub result: VerdictResult,
+    /// when it judged
+    pub judged: UnixMillis,
+    /// until when it lasts
+    pub until: UnixMillis,
+    /// of its log of verdicts: what an export's proof leads to
+    pub history: Digest,
+    /// in which block
+    pub height: Height,
+}
+
+/// All supervisors' words on a gateway. Of any gateway's ledger: who checks an export need not ask who made it.
+pub fn on_ledger(app: &App, node: &NodeId) -> Result<serde_json::Value, Rejection> {
+    let state = app.state.read();
+    let view = View::new(&state);
+    if view.node(node).map_err(Rejection::internal)?.is_none() {
+        return Err(Rejection::new(reject::NOT_FOUND, "the ledger lists no such node"));
+    }
+    let all = view.verdicts_on(node).map_err(Rejection::internal)?;
+    let told = all.into_iter().map(|v| OnLedger {
+        by: v.by,
+        result: v.record.result,
+        judged: v.record.judged,
+        until: v.until,
+        history: v.record.history,
+        height: v.height,
+    });
+    let told: Vec<_> = told.collect();
+    Ok(serde_json::json!({ "node": node, "verdicts": told }))
 }

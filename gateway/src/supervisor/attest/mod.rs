@@ -14,7 +14,9 @@
 //! | [`decommission`] | the end of an enrolment |
 //! | [`appraise`] | one bundle, from bytes to a kept verdict |
 //! | [`appraisal`] | the same once more, offline, from what was exported |
-//! | [`history`] | enrolments and verdicts in SQLite |
+//! | [`enrolments`] | enrolments, in the database |
+//! | [`history`] | verdicts, in the database |
+//! | [`verdict_log`] | the same as a Merkle log, whose heads the ledger has |
 //! | [`silence`] | no evidence is a verdict too |
 //! | [`announce`] | verdicts go to the ledger: others act on them |
 //! | [`fleet`] | what an operator sees |
@@ -25,10 +27,12 @@ pub mod appraisal;
 pub mod appraise;
 pub mod decommission;
 pub mod enrol;
+pub mod enrolments;
 pub mod fleet;
 pub mod history;
 pub mod references;
 pub mod silence;
+pub mod verdict_log;
 
 use crate::{
     app::App,

@@ -2,7 +2,7 @@
 //!
 //! Counted from this start at the earliest: a verifier that was away has heard nobody, and blames nobody for it.
 
-use super::{Verifier, appraise, enrol::Device};
+use super::{Verifier, appraise, enrol::Device, history::Latest};
 use crate::{app::App, supervisor::store::StoreError};
 use gw_attest::{CheckName, Verdict, decide_silence};
 use gw_proto::UnixMillis;
@@ -19,7 +19,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let every = LOOK_EVERY.min(Duration::from_millis(verifier.policy.get().interval_ms) / 2);
     loop {
         let work = Arc::clone(&app);
-        // SQLite with fsync: off the runtime's threads
+        // a database: off the runtime's threads
         match tokio::task::spawn_blocking(move || sweep(&work, started)).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::error!(error = %e, "silence could not be looked for"),
@@ -34,12 +34,11 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 
 fn sweep(app: &App, started: UnixMillis) -> Result<(), StoreError> {
     let (Some(verifier), Some(store)) = (&app.verifier, &app.supervisor) else { return Ok(()) };
-    for device in store.enrolments()? {
+    for (device, latest) in store.fleet()? {
         // what came before it was decommissioned and enrolled again does not count
-        let heard = store.last_evidence(&device.enrolled.device)?.unwrap_or(device.at);
+        let heard = latest.as_ref().and_then(|l| l.last_evidence).unwrap_or(device.at);
         let last = heard.max(device.at).max(started);
-        let newest = store.verdict(&device.enrolled.device)?.map(|(verdict, _)| verdict);
-        if let Some(verdict) = fell_silent(verifier, &device, last, newest.as_ref(), app.clock.now()) {
+        if let Some(verdict) = fell_silent(verifier, &device, last, latest.as_ref(), app.clock.now()) {
             store.keep_verdict(&verdict, None)?;
             verifier.announcements.note(&verdict.device);
             appraise::report(&verdict);
@@ -53,10 +52,10 @@ fn fell_silent(
     verifier: &Verifier,
     device: &Device,
     last: UnixMillis,
-    newest: Option<&Verdict>,
+    newest: Option<&Latest>,
     now: UnixMillis,
 ) -> Option<Verdict> {
-    let said = newest.is_some_and(|v| v.failed().any(|c| c.name == CheckName::Silence));
+    let said = newest.is_some_and(|l| l.failed.iter().any(|c| c.name == CheckName::Silence));
     if said {
         return None;
     }
