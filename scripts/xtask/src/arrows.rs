@@ -30,9 +30,10 @@ const LEVELS: &[(&str, u8)] = &[
     ("hsm-sdf", 4),
     ("hsm-soft", 4),
     ("xinguan", 5),
-    ("image-checks", 9), // runs in the image, depends on none of ours
-    ("image-update", 9), // a program: who depended on it would have its second crypto library
-    ("xtask", 9),        // depends on none of ours
+    ("image-checks", 9),   // runs in the image, depends on none of ours
+    ("image-manifest", 9), // a program of the image's builder
+    ("image-update", 9),   // a program: who depended on it would have its second crypto library
+    ("xtask", 9),          // depends on none of ours
     ("blackbox", 9),
 ];
 
