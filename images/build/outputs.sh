@@ -11,14 +11,15 @@ outputs() {
   cp "$BUILD/disk.json" "$IMAGE.new/partitions.json"
   release > "$IMAGE.new/release.json"
   manifest > "$IMAGE.new/manifest.json"
+  reference "$IMAGE.new" "$BUILD/esp/EFI/BOOT/$BOOTNAME"
   parts > "$IMAGE.new/sbom.spdx.json"
-  (cd "$IMAGE.new" && sha256sum -- xinguan-* release.json manifest.json sbom.spdx.json > SHA256SUMS)
-  (cd "$IMAGE.new" && openssl dgst -sm3 -r xinguan-* release.json manifest.json sbom.spdx.json | sed 's/ \*/  /' > SM3SUMS)
+  (cd "$IMAGE.new" && sha256sum -- xinguan-* ./*.json > SHA256SUMS)
+  (cd "$IMAGE.new" && openssl dgst -sm3 -r xinguan-* ./*.json | sed 's/ \*/  /' > SM3SUMS)
   rm -rf "$IMAGE"
   mv "$IMAGE.new" "$IMAGE"
 }
 
-# What a verifier compares a box with. Not signed yet.
+# What was built, of what: for people and for `verify`. What a verifier compares a box with: reference.sh.
 manifest() {
   jq -n --arg architecture "$ARCH" --arg kernel "$KERNEL" --arg root "$(< "$BUILD/roothash")" \
     --arg version "$(version)" --arg profile "$IMAGE_PROFILE" \

@@ -211,13 +211,14 @@ pub fn make(args: &ConsortiumArgs) -> Result<()> {
         nodes.push((member, ports, key));
     }
     write_enterprises(out, args, &maker, &enterprises)?;
+    let mut records = bootstrap_records(&nodes, &enterprises)?;
     if attests(args) != Attests::No {
-        reference::make(&out.join("attestation"), SystemClock.now())?;
+        let listed = reference::make(&out.join("attestation"), SystemClock.now())?;
+        records.push(Record::Reference(listed));
     }
     if let Some(pinned) = manufacturers(args) {
         write_private(&out.join("attestation/manufacturers.pem"), &std::fs::read(pinned)?)?;
     }
-    let records = bootstrap_records(&nodes, &enterprises)?;
     let batch = sign_bootstrap(&genesis, records, &governance)?;
     write_private(&out.join("ledger/bootstrap.json"), &batch.to_bytes()?)?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The reference manifest of a development build: what this very program measures on a simulated chip.
 //!
-//! The image build will write the real ones. A simulated chip has no firmware: its PCRs hold zeros.
+//! The image build writes the real ones (images/manifest). A simulated chip has no firmware: its PCRs hold zeros.
 
 use super::pki::{fresh_key, write_private};
 use crate::attester::{RELEASE, measure};
@@ -13,7 +13,7 @@ use gw_attest::{
         VERSION, Want,
     },
 };
-use gw_proto::{Hex, Scheme, UnixMillis, genesis::Governance};
+use gw_proto::{Hex, Scheme, Standing, UnixMillis, genesis::Governance, record::ReferenceManifest};
 use std::{path::Path, time::Duration};
 
 /// PCRs of the firmware that a simulated chip leaves alone.
@@ -33,18 +33,20 @@ pub(super) fn section(endorsed: bool) -> String {
     )
 }
 
-/// A maker's key, the list of makers, and one signed manifest.
-pub(super) fn make(folder: &Path, now: UnixMillis) -> Result<()> {
+/// A maker's key, the list of makers, and one signed manifest, for governance to list.
+pub(super) fn make(folder: &Path, now: UnixMillis) -> Result<ReferenceManifest> {
     let maker = fresh_key(Scheme::Sm2Sm3)?;
     let pem = gw_sm::cert::key_to_pem(&maker).map_err(|e| anyhow!("{e}"))?;
     write_private(&folder.join("maker.key"), pem.as_bytes())?;
     let makers = Governance { threshold: 1, keys: vec![*maker.public_key()] };
     write_private(&folder.join("makers.json"), &serde_json::to_vec_pretty(&makers)?)?;
     let manifest = manifest(now)?;
+    let digest = manifest.digest()?;
     let signature = maker.sign(&manifest.signing_input()?)?;
     let signatures = vec![ManifestSignature { key: maker.public_key().id(), signature }];
     let signed = serde_json::to_vec_pretty(&SignedManifest { manifest, signatures })?;
-    write_private(&folder.join(format!("manifests/{RELEASE}.json")), &signed)
+    write_private(&folder.join(format!("manifests/{RELEASE}.json")), &signed)?;
+    Ok(ReferenceManifest { digest, release: RELEASE.to_owned(), standing: Standing::Active })
 }
 
 fn manifest(now: UnixMillis) -> Result<Manifest> {
@@ -69,6 +71,7 @@ fn manifest(now: UnixMillis) -> Result<Manifest> {
         number: 1,
         not_before: UnixMillis(now.0.saturating_sub(3_600_000)),
         not_after: now.plus(LASTS),
+        image: None,
         pcrs,
     })
 }

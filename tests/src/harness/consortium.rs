@@ -233,6 +233,11 @@ impl Consortium {
         all.get_mut(name).with_context(|| format!("{name} does not run"))?.alive()
     }
 
+    /// The process id of one that runs.
+    pub fn pid(&self, name: &str) -> Result<u32> {
+        Ok(self.processes.borrow().get(name).with_context(|| format!("{name} does not run"))?.pid())
+    }
+
     /// Starts one and waits until it is ready.
     pub fn start_ready(&self, gateway: &str) -> Result<()> {
         self.start(gateway)?;

@@ -74,6 +74,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error once it has ended by itself.
     pub fn alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {

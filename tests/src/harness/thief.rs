@@ -218,7 +218,8 @@ impl Thief {
         self.submit(&SignedBatch { batch, signatures })
     }
 
-    fn batch(&self, writer: Writer, records: Vec<Record>) -> Result<Batch> {
+    /// A batch of any writer's, to be signed.
+    pub fn batch(&self, writer: Writer, records: Vec<Record>) -> Result<Batch> {
         let head = self.rpc("getBlockNumber", json!(["group0", ""]))?;
         Ok(Batch {
             v: gw_proto::record::VERSION,
@@ -318,7 +319,7 @@ fn tls_identity(node: &str, node_ca: &[u8], key: &dyn Signer) -> Result<TlsIdent
 }
 
 /// A fresh key, certified by the node key as `name`, with the node's own host name and loopback.
-fn tls_identity_named(name: &str, node: &str, node_ca: &[u8], by: &dyn Signer) -> Result<TlsIdentity> {
+pub fn tls_identity_named(name: &str, node: &str, node_ca: &[u8], by: &dyn Signer) -> Result<TlsIdentity> {
     let key = KeyPair::generate(by.public_key().scheme, |out| hsm_api::Entropy::fill(&OsEntropy, out))?;
     let at = now();
     let mut serial: [u8; 16] = random()?;
@@ -339,7 +340,8 @@ fn tls_identity_named(name: &str, node: &str, node_ca: &[u8], by: &dyn Signer) -
     Ok(TlsIdentity { chain: vec![der.into(), node_ca.to_vec().into()], key: Arc::new(key) })
 }
 
-fn binding_of(identity: &TlsIdentity) -> Result<TlsBinding> {
+/// The record that binds its key.
+pub fn binding_of(identity: &TlsIdentity) -> Result<TlsBinding> {
     let leaf = identity.chain.first().context("an empty chain")?;
     let cert = parse_cert(leaf).map_err(|e| anyhow!("{e}"))?;
     Ok(TlsBinding { spki: cert.spki, not_before: cert.not_before, not_after: cert.not_after })

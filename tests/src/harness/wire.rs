@@ -54,8 +54,12 @@ impl Shared {
     }
     /// The channel binding of a reply over this connection (PROTOCOL.md).
     pub fn channel(&self, report: &ReportId) -> Result<Hex<32>> {
+        self.export(EXPORTER_LABEL, &report.0.0)
+    }
+    /// Key material of the session under any label.
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Hex<32>> {
         let stream = self.lock();
-        let (label, context) = (EXPORTER_LABEL, Some(&report.0.0[..]));
+        let context = Some(context);
         let exported = match &*stream {
             TlsStream::Client(s) => s.get_ref().1.export_keying_material([0u8; 32], label, context),
             TlsStream::Server(s) => s.get_ref().1.export_keying_material([0u8; 32], label, context),
@@ -119,12 +123,24 @@ impl Connection {
         self.stream.channel(report)
     }
 
+    /// Key material of the session under any label.
+    pub fn export(&self, label: &[u8], context: &[u8]) -> Result<Hex<32>> {
+        self.stream.export(label, context)
+    }
+
     /// POST of JSON.
     pub async fn post(&mut self, path: &str, body: Vec<u8>) -> Result<Reply> {
-        let request = http::Request::post(path)
-            .header("host", "gateway")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))?;
+        let request = http::Request::post(path).header("content-type", "application/json");
+        self.send(request, body).await
+    }
+
+    /// GET.
+    pub async fn get(&mut self, path: &str) -> Result<Reply> {
+        self.send(http::Request::get(path), Vec::new()).await
+    }
+
+    async fn send(&mut self, request: http::request::Builder, body: Vec<u8>) -> Result<Reply> {
+        let request = request.header("host", "gateway").body(Full::new(Bytes::from(body)))?;
         let work = async {
             let (parts, body) = self.sender.send_request(request).await?.into_parts();
             let text = |v: &http::HeaderValue| v.to_str().unwrap_or_default().to_owned();

@@ -8,8 +8,9 @@ use crate::{
     hash::Bank,
 };
 use gw_proto::{
-    Hex, KeyId, PublicKey, Signature, UnixMillis,
+    Digest, Hex, KeyId, PublicKey, Signature, UnixMillis,
     canon::{domain, signing_input},
+    sm3,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,27 @@ pub struct Manifest {
     pub not_before: UnixMillis,
     /// valid until, exclusive
     pub not_after: UnixMillis,
+    /// the image it is of, where it is of one
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// PCRs, ascending
     #[schemars(length(min = 1, max = 16))]
     pub pcrs: Vec<PcrReference>,
+}
+
+/// A built image: for people, and to find the files; what it measures is in the PCRs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `x86-64` or `arm64`
+    #[schemars(length(min = 1, max = 200))]
+    pub architecture: String,
+    /// dm-verity's
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub root_hash: Hex<32>,
+    /// SM3 of the gateway's program
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub program: Digest,
 }
 
 /// What one PCR should hold.
@@ -205,6 +224,11 @@ impl Manifest {
         signing_input(domain::REFERENCE, self).map_err(|_| AttestError::Canon { what: WHAT })
     }
 
+    /// What stands on the ledger: SM3 of the signing input, so it does not depend on who has signed.
+    pub fn digest(&self) -> Result<Digest, AttestError> {
+        Ok(sm3(&self.signing_input()?))
+    }
+
     fn check(&self) -> Result<(), AttestError> {
         let contradiction = |detail: String| Err(AttestError::Contradiction { what: WHAT, detail });
         if self.v != VERSION {
@@ -214,6 +238,9 @@ impl Manifest {
             return contradiction("it is never valid".to_owned());
         }
         text("release", &self.release)?;
+        if let Some(image) = &self.image {
+            text("architecture", &image.architecture)?;
+        }
         if self.pcrs.is_empty() || !self.pcrs.is_sorted_by(|a, b| a.pcr < b.pcr) {
             return contradiction("PCRs are not ascending, or there are none".to_owned());
         }

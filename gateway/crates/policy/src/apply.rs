@@ -28,7 +28,7 @@ use gw_proto::{Digest, Height, UnixMillis, jcs, jcs_digest};
 use serde::Serialize;
 
 /// The rules that this program knows.
-pub const KNOWN_RULES: &[u32] = &[1, 2];
+pub const KNOWN_RULES: &[u32] = &[1, 2, 3];
 /// For how many blocks a state digest is kept, for a supervisor's to be compared with.
 pub const DIGESTS_KEPT: u64 = 4096;
 
@@ -292,5 +292,6 @@ fn apply_record(work: &mut Work<'_>, author: &Author, place: Place, record: &Rec
         Record::Refund(r) => uses::refund(work, r),
         Record::Trace(r) => uses::trace(work, author, place, r),
         Record::Verdict(r) => verdicts::verdict(work, author, r),
+        Record::Reference(r) => settings::reference(work, r),
     }
 }

@@ -103,6 +103,13 @@ pub(crate) fn catalogue() -> Vec<u8> {
 pub(crate) fn catalogue_version(version: &str) -> Vec<u8> {
     Key::table(b'c').name(version).done()
 }
+/// All listed reference manifests.
+pub(crate) fn references() -> Vec<u8> {
+    Key::table(b'm').done()
+}
+pub(crate) fn reference(digest: &Digest) -> Vec<u8> {
+    Key::table(b'm').digest(digest).done()
+}
 pub(crate) fn all_rules() -> Vec<u8> {
     Key::table(b'u').done()
 }

@@ -54,6 +54,7 @@ pub fn row(record: &Record) -> Row {
         Record::StateDigest(_)   => row( No,        No,         No,       Yes      ),
         Record::Standing(_)      => row( No,        No,         No,       Yes      ),
         Record::Verdict(_)       => row( No,        No,         No,       Yes      ),
+        Record::Reference(_)     => row( Yes,       No,         No,       No       ),
     }
 }
 

@@ -4,8 +4,8 @@ use crate::fate::Fate;
 use crate::keys;
 use crate::state::{Overlay, StateError, StateRead};
 use gw_proto::record::{
-    Authorization, CatalogueVersion, DeviceVerdict, EvidenceRoot, Institution, Node, Policy, Reservation,
-    Rules, TlsBinding, Trace,
+    Authorization, CatalogueVersion, DeviceVerdict, EvidenceRoot, Institution, Node, Policy,
+    ReferenceManifest, Reservation, Rules, TlsBinding, Trace,
 };
 use gw_proto::{
     AuthzId, ConsortiumId, Digest, EvidenceLevel, Height, InstitutionId, KeyId, NodeId, Region, ReportId,
@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const MAX_LISTED: usize = 4096;
 /// The most evidence roots on the ledger.
 pub const MAX_ROOTS: usize = 64;
+/// The most reference manifests on the ledger, withdrawn ones included.
+pub const MAX_REFERENCES: usize = 1024;
 /// The most TLS bindings of one node; the oldest gives way.
 pub const MAX_BINDINGS: usize = 8;
 
@@ -323,6 +325,10 @@ impl<'a> View<'a> {
     /// What each supervisor found of a gateway last. What they come to: [`crate::trust_in`].
     pub fn verdicts_on(&self, node: &NodeId) -> Result<Vec<VerdictState>, StateError> {
         load_all(self.state, "verdict", &keys::verdicts_on(node), MAX_LISTED)
+    }
+    /// All reference manifests that governance listed, withdrawn ones included, by digest.
+    pub fn references(&self) -> Result<Vec<ReferenceManifest>, StateError> {
+        load_all(self.state, "reference manifest", &keys::references(), MAX_REFERENCES)
     }
     /// Active sources that hold data of one of these regions, by id.
     pub fn sources_in(&self, regions: &[Region]) -> Result<Vec<NodeRec>, StateError> {

@@ -161,6 +161,8 @@ pub enum Record {
     Standing(StandingChange),
     /// What a supervisor found of a gateway's evidence.
     Verdict(DeviceVerdict),
+    /// A release's reference manifest, by digest (governance).
+    Reference(ReferenceManifest),
 }
 
 impl Record {
@@ -183,12 +185,14 @@ impl Record {
             Self::StateDigest(_) => "state-digest",
             Self::Standing(_) => "standing",
             Self::Verdict(_) => "verdict",
+            Self::Reference(_) => "reference",
         }
     }
     /// The first rules version that knows the type: before it, a batch that holds one is nobody's.
     pub fn since_rules(&self) -> u32 {
         match self {
             Self::Verdict(_) => 2,
+            Self::Reference(_) => 3,
             _ => 1,
         }
     }
@@ -290,6 +294,18 @@ pub struct Cap {
     /// most authorizations of this level per holder and UTC day; none = no cap
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_holder_day: Option<u32>,
+}
+
+/// What a release should measure, by digest: a verifier takes no other manifest once one is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceManifest {
+    /// SM3 of what the manifest's makers sign
+    pub digest: Digest,
+    /// the release's name, for people: at most 200 bytes
+    pub release: String,
+    /// may boxes be judged by it; suspended: withdrawn
+    pub standing: Standing,
 }
 
 /// The catalogue in force.

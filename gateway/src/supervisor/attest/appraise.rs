@@ -7,7 +7,8 @@ use crate::{
     reject::{self, Rejection},
     stages::identify::IdentifiedNode,
 };
-use gw_attest::{Bundle, Context, Verdict, challenge::Challenge, decide_bytes};
+use gw_attest::{Bundle, Context, Verdict, challenge::Challenge, decide::release, decide_bytes};
+use gw_policy::View;
 use gw_proto::{B64, Hex};
 
 /// Judges what answers a challenge. Costs a few signature checks and an fsync: blocks.
@@ -25,18 +26,22 @@ pub fn appraise(
         Rejection::new(reject::NOT_ENROLLED, "this supervisor has no enrolment of this node any more")
     })?;
     let previous = store.counters(device).map_err(Rejection::internal)?;
+    let manifests = {
+        let state = app.state.read();
+        verifier.references.in_force(&View::new(&state)).map_err(Rejection::internal)?
+    };
     let context = Context {
         challenge: &challenge,
         tls_node: device,
         enrolled: &enrolled,
         policy: &verifier.policy,
-        manifests: &verifier.references.manifests,
+        manifests: &manifests,
         previous: previous.as_ref(),
         now,
     };
     let verdict = decide_bytes(bundle, &context);
-    let release = Bundle::parse(bundle).ok().map(|b| b.claims.release);
-    let manifest = release.and_then(|r| verifier.references.signed_of(&r)).map(|m| B64(m.to_vec()));
+    let used = Bundle::parse(bundle).ok().and_then(|b| release(&manifests, &b.claims.release));
+    let manifest = used.and_then(|m| verifier.references.signed(m)).map(|m| B64(m.to_vec()));
     let appraisal = Appraisal {
         v: super::appraisal::VERSION,
         bundle: B64(bundle.to_vec()),

@@ -1,12 +1,15 @@
 //! Reference manifests, their makers, the chips' manufacturers: read once at start.
+//!
+//! A manifest counts if enough makers signed it and, once governance has listed any on the ledger, if it is listed there.
 
 use crate::config::{Problem, Verifier};
 use gw_attest::{
     endorsement::Manufacturers,
     reference::{MAX_MANIFEST_BYTES, Makers, TrustedManifest},
 };
-use gw_proto::genesis::Governance;
-use std::path::Path;
+use gw_policy::{StateError, View};
+use gw_proto::{Digest, Standing, genesis::Governance, record::ReferenceManifest};
+use std::{borrow::Cow, collections::BTreeSet, path::Path};
 
 /// A list of makers' keys is smaller.
 const MAX_MAKERS_BYTES: u64 = 64 * 1024;
@@ -19,9 +22,9 @@ const MAX_MANIFESTS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct References {
     /// signatures hold; whether they are in date is for each verdict
-    pub manifests: Vec<TrustedManifest>,
-    /// each as it was signed: goes with what is exported
-    pub signed: Vec<Vec<u8>>,
+    manifests: Vec<TrustedManifest>,
+    /// each as it was signed, and its digest: goes with what is exported
+    signed: Vec<(Digest, Vec<u8>)>,
     /// whose chips may be enrolled; none: whatever the operator brings
     pub manufacturers: Option<Manufacturers>,
 }
@@ -38,12 +41,13 @@ impl References {
             let bytes = read(&path, u64::try_from(MAX_MANIFEST_BYTES).unwrap_or(u64::MAX));
             let parsed = bytes.and_then(|bytes| {
                 let manifest = TrustedManifest::parse(&bytes, &makers).map_err(|e| e.to_string())?;
-                Ok((manifest, bytes))
+                let digest = manifest.get().digest().map_err(|e| e.to_string())?;
+                Ok((manifest, (digest, bytes)))
             });
             match parsed {
-                Ok((manifest, bytes)) => {
+                Ok((manifest, signed)) => {
                     this.manifests.push(manifest);
-                    this.signed.push(bytes);
+                    this.signed.push(signed);
                 }
                 Err(what) => problems.push(manifest_problem(format!("{}: {what}", path.display()))),
             }
@@ -51,11 +55,25 @@ impl References {
         if problems.is_empty() { Ok(this) } else { Err(problems) }
     }
 
-    /// The signed form of the manifest that a claimed release is judged by: the highest of its name.
-    pub fn signed_of(&self, release: &str) -> Option<&[u8]> {
+    /// Those that count now: all, until governance has listed one; then those that are listed and not withdrawn.
+    pub fn in_force(&self, view: &View<'_>) -> Result<Cow<'_, [TrustedManifest]>, StateError> {
+        Ok(self.among(&view.references()?))
+    }
+
+    fn among(&self, listed: &[ReferenceManifest]) -> Cow<'_, [TrustedManifest]> {
+        if listed.is_empty() {
+            return Cow::Borrowed(&self.manifests);
+        }
+        let active = listed.iter().filter(|r| r.standing == Standing::Active);
+        let active: BTreeSet<Digest> = active.map(|r| r.digest).collect();
         let all = self.manifests.iter().zip(&self.signed);
-        let named = all.filter(|(m, _)| m.get().release == release);
-        named.max_by_key(|(m, _)| m.get().number).map(|(_, bytes)| bytes.as_slice())
+        all.filter(|(_, (digest, _))| active.contains(digest)).map(|(m, _)| m.clone()).collect()
+    }
+
+    /// The signed form of a manifest.
+    pub fn signed(&self, manifest: &TrustedManifest) -> Option<&[u8]> {
+        let at = self.manifests.iter().position(|m| m == manifest)?;
+        self.signed.get(at).map(|(_, bytes)| bytes.as_slice())
     }
 }
 
@@ -119,4 +137,49 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, String> {
         return Err(format!("larger than {max} bytes"));
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gw_attest::reference::{Manifest, ManifestSignature, PcrReference, SignedManifest, VERSION, Want};
+    use gw_proto::{Hex, Scheme, UnixMillis};
+
+    fn of(makers: &Makers, maker: &gw_sm::KeyPair, number: u32) -> (TrustedManifest, (Digest, Vec<u8>)) {
+        let manifest = Manifest {
+            v: VERSION,
+            release: "1.4.2".to_owned(),
+            number,
+            not_before: UnixMillis(1),
+            not_after: UnixMillis(2),
+            image: None,
+            pcrs: vec![PcrReference { pcr: 4, want: Want::Events(Vec::new()) }],
+        };
+        let digest = manifest.digest().unwrap();
+        let signature = maker.sign(&manifest.signing_input().unwrap()).unwrap();
+        let signatures = vec![ManifestSignature { key: maker.public_key().id(), signature }];
+        let bytes = serde_json::to_vec(&SignedManifest { manifest, signatures }).unwrap();
+        (TrustedManifest::parse(&bytes, makers).unwrap(), (digest, bytes))
+    }
+
+    #[test]
+    fn once_the_ledger_lists_manifests_no_others_count() {
+        let maker = gw_sm::KeyPair::from_secret(Scheme::Sm2Sm3, [1; 32]).unwrap();
+        let makers = Makers::new(vec![*maker.public_key()], 1).unwrap();
+        let (manifests, signed): (Vec<_>, Vec<_>) =
+            [1, 2].map(|n| of(&makers, &maker, n)).into_iter().unzip();
+        let digests: Vec<Digest> = signed.iter().map(|(d, _)| *d).collect();
+        let all = References { manifests, signed, manufacturers: None };
+        let listed = |digest, standing| ReferenceManifest { digest, release: "1.4.2".to_owned(), standing };
+        let numbers = |listed: &[ReferenceManifest]| {
+            all.among(listed).iter().map(|m| m.get().number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&[]), [1, 2], "a ledger that lists none leaves it to the files");
+        assert_eq!(numbers(&[listed(digests[1], Standing::Active)]), [2]);
+        assert_eq!(numbers(&[listed(Hex([7; 32]), Standing::Active)]), [0; 0], "another one is listed");
+        let withdrawn = [listed(digests[0], Standing::Active), listed(digests[1], Standing::Blocked)];
+        assert_eq!(numbers(&withdrawn), [1]);
+        let used = all.among(&withdrawn).first().cloned().unwrap();
+        assert_eq!(all.signed(&used), Some(all.signed[0].1.as_slice()));
+    }
 }

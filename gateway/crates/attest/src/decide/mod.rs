@@ -120,7 +120,7 @@ pub fn decide(bundle: &Bundle, context: &Context<'_>) -> Verdict {
     session(&mut sheet, bundle, context);
     let key = attestation_key(&mut sheet, bundle, context);
     let quoted = quote::check(&mut sheet, bundle, context, key.as_ref());
-    let manifest = release(&mut sheet, bundle, context);
+    let manifest = claimed_release(&mut sheet, bundle, context);
     logs::check(&mut sheet, bundle, context, manifest);
     node_key::check(&mut sheet, bundle, context);
     let name = HexBytes(key.as_ref().map_or_else(Vec::new, |k| k.name().to_vec()));
@@ -215,15 +215,19 @@ fn chip_key(sheet: &mut Sheet, key: &ChipKey, scheme: N, attributes: N) {
     sheet.check(attributes, wrong.is_empty(), expected, found);
 }
 
+/// The manifest that a claimed release is judged by: of those of its name the newest.
+pub fn release<'a>(manifests: &'a [TrustedManifest], name: &str) -> Option<&'a TrustedManifest> {
+    manifests.iter().filter(|m| m.get().release == name).max_by_key(|m| m.get().number)
+}
+
 /// The manifest of the release that the device says it runs: its claim only chooses what it is measured by.
-fn release<'a>(
+fn claimed_release<'a>(
     sheet: &mut Sheet,
     bundle: &Bundle,
     context: &Context<'a>,
 ) -> Option<&'a crate::reference::Manifest> {
     let claimed = &bundle.claims.release;
-    let known = context.manifests.iter().map(TrustedManifest::get).filter(|m| m.release == *claimed);
-    let Some(manifest) = known.max_by_key(|m| m.number) else {
+    let Some(manifest) = release(context.manifests, claimed).map(TrustedManifest::get) else {
         sheet.check(N::ReleaseKnown, false, "a release with a signed manifest", claimed);
         sheet.skip(&[N::ReleaseInDate, N::ReleaseFloor, N::ReferencePcrs], "the release is unknown");
         return None;

@@ -131,7 +131,7 @@ pub fn manifest() -> Manifest {
     let roms = Want::Value { component: "option-roms".to_owned(), digests: of([0; 32]) };
     pcrs.insert(1, PcrReference { pcr: 2, want: roms });
     let (not_before, not_after) = (UnixMillis(NOW.0 - 1000), UnixMillis(NOW.0 + 1000));
-    Manifest { v: 1, release: RELEASE.to_owned(), number: NUMBER, not_before, not_after, pcrs }
+    Manifest { v: 1, release: RELEASE.to_owned(), number: NUMBER, not_before, not_after, image: None, pcrs }
 }
 
 pub fn makers() -> [KeyPair; 3] {

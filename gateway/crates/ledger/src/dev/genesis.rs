@@ -46,7 +46,7 @@ pub fn genesis(names: &Names, sealers: &[PublicKey], governance: Governance) -> 
         block0: gw_proto::Hex([0; 32]),
         sealers: sealers.iter().map(|k| Sealer { key: k.point, weight: 1 }).collect(),
         governance,
-        rules: 2,
+        rules: 3,
     };
     genesis.block0 = block0(&genesis)?.compute_hash()?;
     Ok(genesis)

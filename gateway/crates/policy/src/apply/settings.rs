@@ -4,8 +4,10 @@ use super::{DIGESTS_KEPT, Stop, Work, ensure};
 use crate::fate::{Alarm, RefusalReason as Why};
 use crate::keys;
 use crate::table::Author;
-use crate::view::{Anchor, MAX_ROOTS};
-use gw_proto::record::{Cap, CatalogueVersion, EvidenceRoot, Heartbeat, Policy, Rules, StateDigest};
+use crate::view::{Anchor, MAX_REFERENCES, MAX_ROOTS};
+use gw_proto::record::{
+    Cap, CatalogueVersion, EvidenceRoot, Heartbeat, Policy, ReferenceManifest, Rules, StateDigest,
+};
 use gw_proto::{EvidenceLevel, sm3};
 
 const MAX_CERTIFICATE: usize = 4096;
@@ -13,6 +15,8 @@ const MAX_CERTIFICATE: usize = 4096;
 const STALENESS_MS: std::ops::RangeInclusive<u64> = 1..=3_600_000;
 /// PROTOCOL: deadline ≤ block time + 10 min.
 const RESERVATION_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
+/// Bytes of a release's name.
+const MAX_RELEASE: usize = 200;
 /// A box reads all future rules at every block.
 const MAX_RULES: usize = 32;
 
@@ -40,6 +44,17 @@ pub(super) fn policy(work: &mut Work<'_>, r: &Policy) -> Result<(), Stop> {
 /// No dimensions or no uses are well-formed: they close the level.
 fn cap_well_formed(cap: &Cap) -> bool {
     cap.dimensions.windows(2).all(|w| matches!(w, [a, b] if a < b))
+}
+
+/// A digest keeps its release; only its standing changes. The manifest itself is not on the chain.
+pub(super) fn reference(work: &mut Work<'_>, r: &ReferenceManifest) -> Result<(), Stop> {
+    let good = (1..=MAX_RELEASE).contains(&r.release.len()) && !r.release.chars().any(char::is_control);
+    ensure(good, Why::TextInvalid)?;
+    let listed = work.view().references()?;
+    let known = listed.iter().find(|l| l.digest == r.digest);
+    ensure(known.is_none_or(|k| k.release == r.release), Why::Conflict)?;
+    ensure(known.is_some() || listed.len() < MAX_REFERENCES, Why::TooMany)?;
+    Ok(work.put(keys::reference(&r.digest), r)?)
 }
 
 pub(super) fn catalogue(work: &mut Work<'_>, r: &CatalogueVersion) -> Result<(), Stop> {

@@ -68,13 +68,14 @@ fn blocks_that_do_not_fit() {
 fn unknown_rules_stop_the_box_when_they_come_into_force() {
     let mut w = World::standard();
     let from = Height(w.height().0 + 3);
-    assert_eq!(w.govern_one(Record::Rules(Rules { version: 3, from_height: from })), Fate::Accepted);
+    let unknown = gw_policy::KNOWN_RULES.iter().max().unwrap() + 1;
+    assert_eq!(w.govern_one(Record::Rules(Rules { version: unknown, from_height: from })), Fate::Accepted);
     w.apply(Vec::new());
-    let stop = ApplyError::UnknownRules { version: 3, height: from };
+    let stop = ApplyError::UnknownRules { version: unknown, height: from };
     assert_eq!(apply_error(&w, &w.input(Vec::new())), stop);
     // unless governance takes it back in time
     let mut w = World::standard();
-    for version in [3, 2] {
+    for version in [unknown, 2] {
         assert_eq!(w.govern_one(Record::Rules(Rules { version, from_height: from })), Fate::Accepted);
     }
     w.apply(Vec::new());

@@ -74,7 +74,7 @@ impl World {
                 threshold: 2,
                 keys: governance.iter().map(|k| *k.public_key()).collect(),
             },
-            rules: 2,
+            rules: 3,
         };
         let keys = NODES.iter().map(|n| (node(n.0), key(n.4))).collect();
         Self {

@@ -28,6 +28,15 @@ fn beat(w: &World) -> Record {
     Record::Heartbeat(Heartbeat { seen: w.height() })
 }
 
+fn release(n: u8, name: &str) -> Record {
+    digest_release([n, 255], name)
+}
+fn digest_release(n: [u8; 2], name: &str) -> Record {
+    let mut digest = Hex([0; 32]);
+    digest.0[..2].copy_from_slice(&n);
+    Record::Reference(ReferenceManifest { digest, release: name.into(), standing: Standing::Active })
+}
+
 fn batch_rows() -> Vec<Row> {
     vec![
         row("version", Why::BatchVersion, |w| batch_with(w, |b| b.v = 2)),
@@ -191,6 +200,27 @@ fn setting_rows() -> Vec<Row> {
         row("a dimension twice", Why::PolicyInvalid, |w| {
             policy_with(w, &|p| p.caps.signed.dimensions = vec![Dimension::Tax; 2])
         }),
+        row("rules 2 know no reference manifests", Why::RulesTooOld, |w| {
+            *w = World::empty();
+            w.genesis.rules = 2;
+            w.govern_one(release(1, "1.4.2"))
+        }),
+        row("a release without a name", Why::TextInvalid, |w| w.govern_one(release(1, ""))),
+        row("a release's name that moves a terminal's cursor", Why::TextInvalid, |w| {
+            w.govern_one(release(1, "1.4.2\n"))
+        }),
+        row("a manifest of two releases", Why::Conflict, |w| {
+            assert_eq!(w.govern_one(release(1, "1.4.2")), Fate::Accepted);
+            w.govern_one(release(1, "1.4.3"))
+        }),
+        row("more manifests than are listed", Why::TooMany, |w| {
+            for first in 0..u8::try_from(gw_policy::view::MAX_REFERENCES / 64).unwrap() {
+                let all = (0..64).map(|n| digest_release([first, n], "1")).collect();
+                let batch = w.govern(all);
+                w.apply(vec![batch]);
+            }
+            w.govern_one(release(255, "1"))
+        }),
         row("catalogue version", Why::TextInvalid, |w| {
             let record = CatalogueVersion { version: "2026 1".into(), digest: Hex([4; 32]) };
             w.govern_one(Record::Catalogue(record))
@@ -295,4 +325,17 @@ fn every_reason() {
         assert_eq!(fate, Fate::Refused(why), "{name}");
     }
     assert_eq!(seen.len(), REASONS, "a reason without a row; seen: {seen:?}");
+}
+
+/// A withdrawn manifest stays listed as such, so that nobody takes it from elsewhere.
+#[test]
+fn a_reference_manifest_is_withdrawn_and_stays_listed() {
+    let mut w = World::standard();
+    assert_eq!(w.view().references().unwrap(), []);
+    for standing in [Standing::Active, Standing::Blocked] {
+        let Record::Reference(listed) = release(1, "1.4.2") else { unreachable!() };
+        let listed = ReferenceManifest { standing, ..listed };
+        assert_eq!(w.govern_one(Record::Reference(listed.clone())), Fate::Accepted);
+        assert_eq!(w.view().references().unwrap(), [listed]);
+    }
 }

@@ -55,7 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(by, s, salt, side, status)| Step::Trace { by, s, salt, side, status }),
         1 => (boss(), of(), standing()).prop_map(|(by, of, standing)| Step::Standing { by, of, standing }),
         1 => (by(), 0..12u8).prop_map(|(by, spki)| Step::Bind { by, spki }),
-        2 => (by(), 0..6u8).prop_map(|(by, what)| Step::Member { by, what }),
+        2 => (by(), 0..7u8).prop_map(|(by, what)| Step::Member { by, what }),
         1 => (0..4u32).prop_map(|cap| Step::Govern { cap }),
         4 => any::<prop::sample::Index>().prop_map(|of| Step::Repeat { of }),
         2 => prop_oneof![0..10_000u64, 0..20 * DAY].prop_map(|ms| Step::Later { ms }),
@@ -91,6 +91,11 @@ fn member_record(w: &World, what: u8) -> Record {
         }),
         3 => Record::Policy(policy(w.view().policy().unwrap().unwrap().version + 1)),
         4 => Record::Catalogue(CatalogueVersion { version: "9".into(), digest: Hex([9; 32]) }),
+        5 => Record::Reference(ReferenceManifest {
+            digest: Hex([9; 32]),
+            release: "9".into(),
+            standing: Standing::Active,
+        }),
         _ => Record::Rules(Rules { version: 2, from_height: Height(w.height().0 + 9) }),
     }
 }
@@ -226,12 +231,13 @@ fn governed(view: &View<'_>) -> String {
         (i.record.standing, i.height, i.reason) = (Standing::Active, Height(0), None);
     }
     format!(
-        "{institutions:?} {:?} {:?} {:?} {:?} {:?}",
+        "{institutions:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         view.nodes().unwrap(),
         view.all_evidence_roots().unwrap(),
         view.policy().unwrap(),
         view.catalogue().unwrap(),
         view.rules().unwrap(),
+        view.references().unwrap(),
     )
 }
 

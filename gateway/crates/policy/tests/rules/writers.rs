@@ -39,9 +39,10 @@ fn expected(record: &Record) -> (usize, [char; 8]) {
         Record::StateDigest(_)   => (16, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
         Record::Standing(_)      => (17, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
         Record::Verdict(_)       => (18, ['W', 'W', 'W', 'W', 'W', 'A', 'B', 'U']),
+        Record::Reference(_)     => (19, ['A', 'W', 'W', 'W', 'W', 'W', 'B', 'U']),
     }
 }
-const ROWS: usize = 19;
+const ROWS: usize = 20;
 
 fn samples(w: &World, t: &gw_proto::message::Opening) -> Vec<Record> {
     let authz_id = t.authz_id;
@@ -87,6 +88,11 @@ fn samples(w: &World, t: &gw_proto::message::Opening) -> Vec<Record> {
             reason: "nothing delivered in 24 h".into(),
         }),
         Record::Verdict(verdict("bank-b-1", VerdictResult::Bad, w.time)),
+        Record::Reference(ReferenceManifest {
+            digest: Hex([8; 32]),
+            release: "1.4.2".into(),
+            standing: Standing::Active,
+        }),
     ]
 }
 

@@ -28,7 +28,9 @@ pub use build::{CertKind, CertSpec, CrlSpec, Issuer, RevokedSerial, build_cert, 
 pub use crl::Crl;
 pub use names::{signature_from_der, signature_to_der};
 pub use parse::parse_cert;
-pub use pem::{certs_from_pem, certs_to_pem, crl_to_pem, crls_from_pem, key_from_pem, key_to_pem};
+pub use pem::{
+    certs_from_pem, certs_to_pem, crl_to_pem, crls_from_pem, key_from_pem, key_to_pem, public_key_from_pem,
+};
 pub(crate) use pem::{key_from_pkcs8, key_to_pkcs8};
 pub use request::{build_request, parse_request, request_from_pem, request_to_pem};
 pub use verify::{Anchors, Expect, Rules, verify_chain};

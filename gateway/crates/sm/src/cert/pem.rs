@@ -3,10 +3,10 @@
 use super::{CertError, MAX_CERT, MAX_CRL, MAX_CRLS, MAX_ROOTS, bound, count, names};
 use crate::KeyPair;
 use der::{
-    Decode as _, SecretDocument,
+    Decode as _, DecodePem as _, SecretDocument,
     pem::{LineEnding, encode_string},
 };
-use gw_proto::Scheme;
+use gw_proto::{PublicKey, Scheme};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 use sm2::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
@@ -109,4 +109,14 @@ pub fn key_from_pem(text: &str) -> Result<KeyPair, CertError> {
     bound("key file", text.len(), MAX_CERT)?;
     let (label, document) = SecretDocument::from_pem(text.trim_start()).map_err(|_| KEY)?;
     if label == LABEL { key_from_pkcs8(document.as_bytes()) } else { Err(KEY) }
+}
+
+/// A public key as SubjectPublicKeyInfo in PEM. The curve in the file decides the scheme.
+pub fn public_key_from_pem(text: &str) -> Result<PublicKey, CertError> {
+    const PUBLIC: CertError = CertError::Malformed("public key (SubjectPublicKeyInfo, SM2 or P-256)");
+    bound("key file", text.len(), MAX_CERT)?;
+    let info = spki::SubjectPublicKeyInfoOwned::from_pem(text.trim_start()).map_err(|_| PUBLIC)?;
+    let key = names::decode_key(&info)?;
+    crate::sig::check_key(&key).map_err(|_| CertError::BadKey)?;
+    Ok(key)
 }
