@@ -80,14 +80,25 @@ kernel_image() {
   command_line
   signature
   cp "$BUILD/root/usr/lib/os-release" "$BUILD/os-release"
-  in_tools ukify build --linux="/build/$ARCH/packages/boot/vmlinuz-$KERNEL" --initrd="/build/$ARCH/initrd.zst" --initrd="/build/$ARCH/signature.zst" \
-    --cmdline="@/build/$ARCH/cmdline" --os-release="@/build/$ARCH/os-release" --uname="$KERNEL" --efi-arch="$EFI" \
-    --stub="/build/$ARCH/stub" --signtool=systemd-sbsign --no-sign-kernel \
-    --secureboot-private-key=/build/keys/db.key --secureboot-certificate=/build/keys/db.crt \
-    --pcr-private-key=/build/keys/pcr.key --pcr-public-key=/build/keys/pcr.pem --phases=enter-initrd --pcr-banks=sha256 \
-    --measure --output="/build/$ARCH/uki.efi" > "$BUILD/ukify.log" 2> "$BUILD/ukify.err" || { cat "$BUILD/ukify.err" >&2; return 1; }
+  signed_by db
   sed -n 's/^11:sha256=//p' "$BUILD/ukify.log" > "$BUILD/pcr11"
   [[ -s "$BUILD/pcr11" ]] || { say "ukify printed no PCR 11 value" >&2; return 1; }
+}
+
+# signed_by KEY
+signed_by() {
+  ukify uki.efi --signtool=systemd-sbsign --no-sign-kernel \
+    --secureboot-private-key="/build/keys/$1.key" --secureboot-certificate="/build/keys/$1.crt" \
+    --pcr-private-key=/build/keys/pcr.key --pcr-public-key=/build/keys/pcr.pem --phases=enter-initrd --pcr-banks=sha256 --measure > "$BUILD/ukify.log"
+}
+
+# ukify NAME OPTION…
+ukify() {
+  local name=$1
+  shift
+  in_tools ukify build --linux="/build/$ARCH/packages/boot/vmlinuz-$KERNEL" --initrd="/build/$ARCH/initrd.zst" --initrd="/build/$ARCH/signature.zst" \
+    --cmdline="@/build/$ARCH/cmdline" --os-release="@/build/$ARCH/os-release" --uname="$KERNEL" --efi-arch="$EFI" \
+    --stub="/build/$ARCH/stub" "$@" --output="/build/$ARCH/$name" 2> "$BUILD/ukify.err" || { cat "$BUILD/ukify.err" >&2; return 1; }
 }
 
 # Boot loader and stub come from the locked packages.

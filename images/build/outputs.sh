@@ -24,7 +24,7 @@ manifest() {
   jq -n --arg architecture "$ARCH" --arg kernel "$KERNEL" --arg root "$(< "$BUILD/roothash")" \
     --arg version "$(version)" --arg profile "$IMAGE_PROFILE" \
     --rawfile pcr "$BUILD/pcr11" --rawfile command_line "$BUILD/cmdline" \
-    --arg uki "$(unsigned_digest "$BUILD/uki.efi")" --arg initrd "$(sha256sum < "$BUILD/initrd.zst" | cut -d' ' -f1)" \
+    --arg uki "$(unsigned_digest)" --arg initrd "$(sha256sum < "$BUILD/initrd.zst" | cut -d' ' -f1)" \
     --rawfile lock <(grep "^$ARCH " "$LOCK") '{
       format: "xinguan image manifest 1", architecture: $architecture, gateway: $version, profile: $profile, kernel: $kernel,
       root_hash: $root, uki_unsigned_sha256: $uki, initrd_sha256: $initrd,
@@ -51,12 +51,11 @@ parts() {
       relationships: (($debs + $own) | map({ spdxElementId: "SPDXRef-DOCUMENT", relationshipType: "DESCRIBES", relatedSpdxElement: .SPDXID })) }'
 }
 
-# The kernel image's digest without signatures: neither Secure Boot's nor the PCR policy's, which carry times.
+# The kernel image's digest without signatures: neither Secure Boot's nor the PCR policy's, which carry times. Made once more
+# rather than stripped: the tools that strip know only this machine's programs.
 unsigned_digest() {
-  cp "$1" "$WORK/strip.efi"
-  in_tools sh -ec 'sbattach --remove /build/strip.efi 2> /dev/null
-    objcopy --remove-section=.pcrsig /build/strip.efi /build/stripped.efi' >&2
-  sha256sum < "$WORK/stripped.efi" | cut -d' ' -f1
+  ukify unsigned.efi > /dev/null
+  sha256sum < "$BUILD/unsigned.efi" | cut -d' ' -f1
 }
 
 # Builds again beside the first one and compares what must be the same.

@@ -6,6 +6,7 @@ IMAGE_VALID_DAYS=${IMAGE_VALID_DAYS:-730} # how long verifiers believe the manif
 # reference TO LOADER: reference.json and makers.json. Signing is openssl's work over bytes that `input` prints, so that a release
 # key can be in any device that openssl's providers, or the device's own tool, reach.
 reference() {
+  # shellcheck disable=SC2153 # common.sh
   local to=$1 loader=$2 work="$WORK/reference" key
   cargo build --locked -q -p image-manifest
   manifest_keys

@@ -9,6 +9,8 @@ DEV="$OUT/dev-xinguan" # a development build, for the others
 
 served_tools() {
   need ip iproute2 "a network namespace for the consortium"
+  need nmap nmap "looks for open ports"
+  need tpm2_clear tpm2-tools "clears a chip"
   install_needed
   cargo build --locked -p xinguan --features dev
   cp "${OUT%/image}/debug/xinguan" "$DEV"
@@ -88,8 +90,8 @@ consortium() {
 # The demo's paths and addresses, as they are on the appliance.
 appliance_paths() {
   sed -i -e 's|"../../genesis.json"|"genesis.json"|; s|"../../pki/man-root.pem"|"man-root.pem"|; s|^data_dir = .*|data_dir = "/var/lib/xinguan/data"|' \
-    -e '/^\[listen\.bank\]/,/^\[/s/^address = .*/address = "0.0.0.0:8443"/' \
-    -e '/^\[listen\.admin\]/,/^\[/s/^address = .*/address = "0.0.0.0:9000"/' "$1"
+    -e '/^\[listen\.bank\]/,/^\[/s/^address = .*/address = "10.0.2.15:8443"/' \
+    -e '/^\[listen\.admin\]/,/^\[/s/^address = .*/address = "10.0.2.15:9000"/' "$1"
 }
 
 # write_config FILE…: into the configuration partition, with the two interfaces' addresses.

@@ -6,8 +6,7 @@
 release_of() { # NAME VERSION NUMBER
   local -x IMAGE_VERSION=$2 IMAGE_NUMBER=$3
   local name=$1 made="$OUT/test/$ARCH/release-$1" tree
-  # shellcheck disable=SC2034 # read by the builder
-  KERNEL=$(basename "$BUILD"/packages/usr/lib/modules/*)
+  kernel_of_build
   for tree in root initrd; do
     cp "$BUILD/$tree/usr/lib/xinguan/release.json" "$WORK/release-of-$tree"
     release > "$BUILD/$tree/usr/lib/xinguan/release.json"

@@ -4,12 +4,14 @@
 FIRMWARE=''  # code of the emulated firmware, and its variables before anything was set
 VARIABLES=''
 CPU=max
+NETWORKS=()
 MACHINE=()   # the emulator, and what differs between architectures
 BOX=''      # folder of the box that is tried
 VM=''       # process id of the running machine
 TPM_PID=''  # … and of its TPM
 PORT=''     # where the inside interface's port 8443 is reached; 9000 is on the next port
 OUTSIDE=no  # whether the MAN interface reaches this machine
+TAPS=no     # whether both interfaces end in a network namespace of ours, as xg-inside and xg-man
 BOOT_S=${BOOT_S:-400} # one boot under emulation: two minutes, more on a machine that has other work to do
 
 machine_of() {
@@ -55,6 +57,7 @@ start() {
   shift
   : > "$LOG"
   PORT=$((20000 + RANDOM % 20000))
+  networks
   swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --ctrl "type=unixio,path=$BOX/tpm.sock" --terminate \
     --daemon --pid "file=$BOX/tpm.pid" --log "file=$BOX/swtpm.log" # returns once it listens
   TPM_PID=$(< "$BOX/tpm.pid")
@@ -63,11 +66,24 @@ start() {
     -drive if=pflash,format=raw,unit=1,file="$BOX/vars.fd" \
     -drive if=none,id=disk,format=raw,file="$BOX/disk.raw" -device virtio-blk-pci,drive=disk,bootindex=0 \
     -chardev socket,id=tpm,path="$BOX/tpm.sock" -tpmdev emulator,id=tpm0,chardev=tpm \
-    -netdev user,id=inside,restrict=on,hostfwd="tcp:127.0.0.1:$PORT-10.0.2.15:8443,hostfwd=tcp:127.0.0.1:$((PORT + 1))-10.0.2.15:9000" \
-    -device virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01 \
-    -netdev user,id=man,net=10.0.3.0/24,restrict="$([[ $OUTSIDE == yes ]] && echo off || echo on)" -device virtio-net-pci,netdev=man,mac=52:54:00:00:00:02 \
+    "${NETWORKS[@]}" \
     -device virtio-rng-pci -serial "file:$LOG" "$@" > "$BOX/qemu.log" 2>&1 &
   VM=$!
+}
+
+networks() {
+  NETWORKS=(
+    -netdev "user,id=inside,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-10.0.2.15:8443,hostfwd=tcp:127.0.0.1:$((PORT + 1))-10.0.2.15:9000"
+    -netdev "user,id=man,net=10.0.3.0/24,restrict=$([[ $OUTSIDE == yes ]] && echo off || echo on)"
+  )
+  [[ $TAPS == no ]] || NETWORKS=(
+    -netdev "tap,id=inside,ifname=xg-inside,script=no,downscript=no"
+    -netdev "tap,id=man,ifname=xg-man,script=no,downscript=no"
+  )
+  NETWORKS+=(
+    -device "virtio-net-pci,netdev=inside,mac=52:54:00:00:00:01"
+    -device "virtio-net-pci,netdev=man,mac=52:54:00:00:00:02"
+  )
 }
 
 # Power is cut; the disk keeps what was written.

@@ -3,9 +3,13 @@
 //! `image-checks claims [--json FILE]`: one line for each claim, and one JSON object for each into FILE.
 //! `image-checks status`: for the person at the console.
 //! `image-checks health SECONDS`: waits until the system is healthy; fails if it cannot become so, or not in that time.
+//! `image-checks firewall CONFIGURATION RULES`: the packet filter's openings, for nft(8).
+//! `image-checks confinement`: tries what the gateway must not be able to do; for the image's tests, in a unit like the gateway's.
 //! All change nothing else.
 
 mod claims;
+mod confinement;
+mod firewall;
 mod health;
 mod mounts;
 mod status;
@@ -19,7 +23,7 @@ use std::{
 };
 use tree::Tree;
 
-const USAGE: &str = "usage: image-checks claims [--json FILE] | status | health SECONDS";
+const USAGE: &str = "usage: image-checks claims [--json FILE] | status | health SECONDS | firewall CONFIGURATION RULES | confinement";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +36,11 @@ fn main() -> ExitCode {
             Ok(seconds) => healthy(&tree, Duration::from_secs(seconds)),
             Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
         },
+        ["firewall", configuration, rules] => firewall(&tree, configuration, Path::new(rules)),
+        ["confinement"] => {
+            let (lines, good) = confinement::lines();
+            say(&lines).map(|()| good)
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     };
     match result {
@@ -59,6 +68,13 @@ fn healthy(tree: &Tree, within: Duration) -> io::Result<bool> {
         health::Health::Sick(why) => (format!("health: BAD: {why}"), false),
     };
     say(&[line]).map(|()| good)
+}
+
+fn firewall(tree: &Tree, configuration: &str, rules: &Path) -> io::Result<bool> {
+    let wrong = |e: String| io::Error::other(format!("{configuration}: {e}"));
+    let text = tree.text(configuration).and_then(|t| firewall::rules(&t)).map_err(wrong)?;
+    std::fs::write(rules, &text)?;
+    say(&text.lines().map(|l| format!("firewall: {l}")).collect::<Vec<_>>()).map(|()| true)
 }
 
 /// True if every claim holds.
