@@ -59,7 +59,7 @@ open_on() {
 # The chip was cleared: the box says that the counter is gone, and the data stays closed.
 tpm_cleared() {
   copy_box tpm-cleared
-  swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --server "type=unixio,path=$BOX/clear.sock" --flags not-need-init,startup-clear \
+  swtpm socket --tpm2 --tpmstate "dir=$BOX/tpm" --server "type=unixio,path=$BOX/clear.sock" --ctrl "type=unixio,path=$BOX/clear.sock.ctrl" --flags not-need-init,startup-clear \
     --daemon --pid "file=$BOX/tpm.pid"
   tpm2_clear -Q -T "swtpm:path=$BOX/clear.sock" -c platform
   kill "$(< "$BOX/tpm.pid")"

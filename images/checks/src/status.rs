@@ -29,6 +29,7 @@ pub(crate) fn lines(tree: &Tree) -> Vec<String> {
     // what a verifier compares with the image's manifest
     let pcr = tree.text("/sys/class/tpm/tpm0/pcr-sha256/11");
     out.push(format!("pcr11: {}", pcr.map_or_else(|_| "unknown".to_owned(), |p| p.to_lowercase())));
+    out.extend(memory(tree));
     let word = |is, yes, no| if is { yes } else { no };
     out.push(format!(
         "state: data={} configuration={} gateway={}",
@@ -37,6 +38,17 @@ pub(crate) fn lines(tree: &Tree) -> Vec<String> {
         word(running, "running", "stopped")
     ));
     out
+}
+
+/// What is not available to programs, of what there is, in MiB; none where the kernel does not say.
+fn memory(tree: &Tree) -> Option<String> {
+    let text = tree.text("/proc/meminfo").ok()?;
+    let mib = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
+    };
+    let total = mib("MemTotal")?;
+    Some(format!("memory: {} MiB used of {total}", total.checked_sub(mib("MemAvailable")?)?))
 }
 
 /// A process whose command line is `… run …` of the gateway's program.
@@ -72,12 +84,18 @@ mod tests {
         let mount = "41 22 253:1 / /var/lib/xinguan rw,nosuid - ext4 /dev/mapper/data rw\n";
         fs::write(dir.path().join("proc/self/mountinfo"), mount).unwrap();
         fs::write(dir.path().join("config/xinguan.toml"), "").unwrap();
+        let meminfo = "MemTotal:        1004640 kB\nMemFree:  500000 kB\nMemAvailable:     800000 kB\n";
+        fs::write(dir.path().join("proc/meminfo"), meminfo).unwrap();
         let tree = Tree::new(dir.path());
         assert_eq!(state(&tree), "state: data=open configuration=present gateway=stopped");
         fs::write(dir.path().join("proc/77/cmdline"), "/usr/bin/xinguan\0run\0--config\0x\0").unwrap();
         assert_eq!(
             lines(&tree),
-            ["pcr11: unknown", "state: data=open configuration=present gateway=running"]
+            [
+                "pcr11: unknown",
+                "memory: 200 MiB used of 981",
+                "state: data=open configuration=present gateway=running"
+            ]
         );
     }
 }
