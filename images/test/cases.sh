@@ -20,9 +20,10 @@ image_test() {
     stage kernel-byte kernel_byte
     stage unsigned unsigned_kernel
     stage wrong-key wrong_key
+    stage time-sync in_namespace time_sync
     stage tpm-cleared tpm_cleared
     stage clock-1970 clock_1970
-    stage confined confined
+    stage probed probed
     stage power-cuts cut_one_of_each
     stage update update_kept
     stage update-left update_left

@@ -1,22 +1,36 @@
 # What the box refuses from within and from outside. Sourced.
 # shellcheck shell=bash
 
-# A program in the gateway's place, in the gateway's own unit: everything that it tries is refused.
-confined() {
-  local unit="$BUILD/root/usr/lib/systemd/system/xinguan.service"
+# A program in the gateway's place, in the gateway's own unit: everything that it tries is refused. And the firmware's log of this
+# start leads to what the build's reference manifest foretells.
+probed() {
+  local units="$BUILD/root/usr/lib/systemd/system" unit="$BUILD/root/usr/lib/systemd/system/xinguan.service"
   cp "$unit" "$WORK/unit.kept"
   sed -i -e 's|^ExecStart=.*|ExecStart=/usr/lib/xinguan/image-checks confinement|' -e 's|^ExecPaths=|&/usr/lib/xinguan/image-checks |' \
     -e '/^ConditionPathExists=/d; s|^Restart=.*|Restart=no|' "$unit"
+  printf '[Unit]\nAfter=xinguan.service image-status.service\n[Service]\nType=oneshot\nStandardOutput=journal+console\n%s\n' \
+    'ExecStart=/usr/lib/xinguan/image-checks eventlog' > "$units/probe.service"
+  ln -s ../probe.service "$units/multi-user.target.wants/probe.service"
   kernel_of_build
   root_hash
   kernel_image
   whole_disk
+  mkdir -p "$BUILD/probed"
+  cp "$BUILD/uki.efi" "$BUILD/probed/xinguan-$ARCH.efi"
+  release > "$BUILD/probed/release.json"
+  reference "$BUILD/probed" "$BUILD/esp/EFI/BOOT/$BOOTNAME" > "$BUILD/probed/log"
   mv "$WORK/unit.kept" "$unit"
-  new_box confined "$BUILD/disk.raw"
+  rm "$units/probe.service" "$units/multi-user.target.wants/probe.service"
+  new_box probed "$BUILD/disk.raw"
   start boot
   expect "everything is refused" 'confinement: ([0-9]+) of \1 refused'
   never "an attempt succeeds" 'confined: NOT'
+  expect "the firmware's event log is printed" 'eventlog ends: [0-9]+ bytes'
   stop
+  tr -d '\r' < "$LOG" | sed -n 's/^.*eventlog: \([0-9a-f]*\)$/\1/p' | xxd -r -p > "$BOX/eventlog"
+  image_manifest check "$BUILD/probed/reference.json" --makers "$BUILD/probed/makers.json" --log "$BOX/eventlog" ||
+    { say "  EXPECTED: the log leads to what the reference manifest foretells"; return 1; }
+  say "  as expected: the log leads to what the reference manifest foretells"
 }
 
 # The box that `served` has left: from inside only the two ports of its configuration, from the MAN none.

@@ -5,6 +5,7 @@
 //! `image-checks health SECONDS`: waits until the system is healthy; fails if it cannot become so, or not in that time.
 //! `image-checks firewall CONFIGURATION RULES`: the packet filter's openings, for nft(8).
 //! `image-checks confinement`: tries what the gateway must not be able to do; for the image's tests, in a unit like the gateway's.
+//! `image-checks eventlog`: the firmware's event log in hexadecimal; likewise for the tests.
 //! All change nothing else.
 
 mod claims;
@@ -23,7 +24,8 @@ use std::{
 };
 use tree::Tree;
 
-const USAGE: &str = "usage: image-checks claims [--json FILE] | status | health SECONDS | firewall CONFIGURATION RULES | confinement";
+const USAGE: &str = "usage: image-checks claims [--json FILE] | status | health SECONDS \
+    | firewall CONFIGURATION RULES | confinement | eventlog";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             let (lines, good) = confinement::lines();
             say(&lines).map(|()| good)
         }
+        ["eventlog"] => event_log(&tree),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     };
     match result {
@@ -68,6 +71,15 @@ fn healthy(tree: &Tree, within: Duration) -> io::Result<bool> {
         health::Health::Sick(why) => (format!("health: BAD: {why}"), false),
     };
     say(&[line]).map(|()| good)
+}
+
+/// TCG PC Client Platform Firmware Profile, 10: as the firmware wrote it.
+fn event_log(tree: &Tree) -> io::Result<bool> {
+    let log = tree.bytes("/sys/kernel/security/tpm0/binary_bios_measurements")?;
+    let hex = |part: &[u8]| part.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let lines: Vec<_> = log.chunks(64).map(|part| format!("eventlog: {}", hex(part))).collect();
+    say(&lines)?;
+    say(&[format!("eventlog ends: {} bytes", log.len())]).map(|()| true)
 }
 
 fn firewall(tree: &Tree, configuration: &str, rules: &Path) -> io::Result<bool> {
