@@ -296,6 +296,14 @@ fn examples(c: &Consortium) -> Result<Examples> {
         row(admin, "GET", "/readyz", BANK, Ask::get("/readyz"), Done(200)),
         row(admin, "GET", "/metrics", BANK, Ask::get("/metrics"), Done(200)),
         row(admin, "GET", "/admin/v1/status", BANK, Ask::get("/admin/v1/status"), Done(200)),
+        row(
+            admin,
+            "GET",
+            "/admin/v1/verdicts/{id}",
+            BANK,
+            Ask::get(&format!("/admin/v1/verdicts/{HANGZHOU}")),
+            Done(200),
+        ),
         row(admin, "POST", "/admin/v1/drain", BANK, Ask::post("/admin/v1/drain", &json!({})), Done(200)),
         row(admin, "POST", "/admin/v1/looks", SUPERVISOR, Ask::post("/admin/v1/looks", &look), Done(200)),
         row(

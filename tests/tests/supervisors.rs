@@ -7,11 +7,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use blackbox::{
-    Ask, BANK, Cases, Consortium, HANGZHOU, HEFEI, LEDGER, Listener, OTHER_BANK, Profile, SUPERVISOR,
+    BANK, Cases, Consortium, HANGZHOU, HEFEI, LEDGER, OTHER_BANK, Profile, SUPERVISOR,
     harness::{
         attest::{ENROLLED, SOON, enrol, ledger_says, line, one_is, start, trade, trust, xinguan},
         cases::same,
-        consortium::{SECOND_SUPERVISOR, institution_of, set},
+        consortium::{SECOND_SUPERVISOR, set},
         postgres::{Server, USER},
         process::{run, text},
         tpm::Tpms,
@@ -196,9 +196,8 @@ fn proved(c: &Consortium) -> Result<()> {
 
 /// What the ledger has of the second supervisor and a device, as any gateway's viewer reads it.
 fn history(c: &Consortium, gateway: &str, device: &str) -> Result<String> {
-    let viewer = c.client(institution_of(gateway), "viewer");
-    let ask = Ask::get(&format!("/admin/v1/verdicts/{device}"));
-    let all = c.call(&viewer, gateway, Listener::Admin, &ask)?.answer()?.success(200)?;
-    let ours = all["verdicts"].as_array().into_iter().flatten().find(|v| v["by"] == SECOND_SUPERVISOR);
-    Ok(ours.and_then(|v| v["history"].as_str()).context("no verdict of it")?.to_owned())
+    let out = xinguan(c, gateway, "viewer", "ledger", &["--device", device])?;
+    let said = text(&out);
+    let line = said.lines().find(|l| l.starts_with(SECOND_SUPERVISOR)).context("no verdict of it")?;
+    Ok(line.rsplit(' ').next().unwrap_or_default().to_owned())
 }

@@ -4,7 +4,7 @@
 //! writing, no key is unlocked, nothing is sent. See `doctor` for what only the running world can tell.
 
 use super::Exit;
-use crate::config::{self, Config, Material};
+use crate::config::{self, Config, Database, Material, Postgres, read_certificates};
 use std::{io::Write, path::Path};
 
 /// Prints what it finds to `out`.
@@ -53,13 +53,19 @@ pub fn run(path: &Path, out: &mut dyn Write) -> std::io::Result<Exit> {
 fn files(config: &Config) -> Vec<(&'static str, String, &'static str)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = Vec::new();
-    for (key, path) in config.keystore.backend.private_files() {
+    let keys = config.keystore.backend.private_files().into_iter();
+    let keys = keys.map(|(key, path)| (key, path, "make it with `xinguan dev pki` or `xinguan hsm init`"));
+    let server = postgresql(config);
+    let password = server.and_then(|s| s.password_file.as_ref()).map(|path| {
+        (
+            "supervisor.postgresql.password_file",
+            path,
+            "write the password into its first line, and: chmod 600",
+        )
+    });
+    for (key, path, remedy) in keys.chain(password) {
         match std::fs::metadata(path) {
-            Err(e) => found.push((
-                key,
-                format!("{}: {e}", path.display()),
-                "make it with `xinguan dev pki` or `xinguan hsm init`",
-            )),
+            Err(e) => found.push((key, format!("{}: {e}", path.display()), remedy)),
             Ok(m) if m.permissions().mode() & 0o077 != 0 => found.push((
                 key,
                 format!(
@@ -72,6 +78,10 @@ fn files(config: &Config) -> Vec<(&'static str, String, &'static str)> {
             Ok(_) => {}
         }
     }
+    if let Some(Err(what)) = server.and_then(|s| s.roots.as_ref()).map(|roots| read_certificates(roots)) {
+        let remedy = "give a PEM file of the roots of the server's certificate";
+        found.push(("supervisor.postgresql.roots", what, remedy));
+    }
     if let Some(source) = &config.source {
         for (key, path) in [("source.mapping", &source.mapping), ("source.database", &source.database)] {
             if let Err(e) = std::fs::metadata(path) {
@@ -80,6 +90,13 @@ fn files(config: &Config) -> Vec<(&'static str, String, &'static str)> {
         }
     }
     found
+}
+
+fn postgresql(config: &Config) -> Option<&Postgres> {
+    match &config.supervisor.as_ref()?.database {
+        Database::Postgres(server) => Some(server),
+        Database::Sqlite(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +142,34 @@ mod tests {
             assert!(out.contains(&format!("  {key}: ")), "{key} in {out}");
         }
         assert!(out.contains("weaker than the default: keystore.kind"), "{out}");
+    }
+
+    #[test]
+    #[cfg(feature = "dev")]
+    fn the_files_of_a_database_server_are_looked_at() {
+        use crate::config::{PostgresHost, Supervisor};
+        let folder = tempfile::tempdir().unwrap();
+        let [password, roots] = ["password", "roots.pem"].map(|name| folder.path().join(name));
+        let mut config = config::parse(config::EXAMPLE, "gw.toml", Path::new("/")).unwrap();
+        let server = Postgres {
+            host: PostgresHost::Name("db".to_owned()),
+            port: 5432,
+            database: "x".to_owned(),
+            user: "x".to_owned(),
+            password_file: Some(password.clone()),
+            roots: Some(roots.clone()),
+            connections: 1,
+        };
+        config.supervisor = Some(Supervisor { database: Database::Postgres(server), attestation: None });
+        let told = || {
+            let all = files(&config).into_iter().filter(|(key, ..)| key.starts_with("supervisor."));
+            all.map(|(key, what, _)| format!("{key}: {what}")).collect::<Vec<_>>()
+        };
+        assert_eq!(told().len(), 2, "{:?}", told());
+        std::fs::write(&password, "secret").unwrap();
+        std::fs::write(&roots, "no certificate").unwrap();
+        let [open, none] = told().try_into().unwrap();
+        assert!(open.contains("is open to other users") && !open.contains("secret"), "{open}");
+        assert!(none.starts_with("supervisor.postgresql.roots: "), "{none}");
     }
 }

@@ -44,6 +44,7 @@ const CASES: &[(&str, Case)] = &[
     ("a history that was rewritten is found", rewritten),
     ("an exported verdict is proved", proved),
     ("what is too old is let go, and what is kept stays proved", forgetting),
+    ("random logs hold, and no change to them does", random_logs),
     ("deliveries are kept once, and contradicted by name", deliveries),
     ("look-ups are told in order", lookups),
 ];
@@ -328,6 +329,27 @@ fn rewritten(make: Make) {
             format!("update verdict_node set hash = '{zero}' where {of_a} and level = 0 and place = 1"),
             Rewritten::Entry(2),
         ),
+        (
+            "only its result",
+            format!("update verdict set passed = 1 where {of_a} and at = 3"),
+            Rewritten::Entry(3),
+        ),
+        (
+            "only its time",
+            format!("update verdict set at = 33 where {of_a} and at = 3"),
+            Rewritten::Entry(33),
+        ),
+        (
+            "what the fleet shows",
+            format!("update latest set release = 'xinguan 9' where {of_a}"),
+            Rewritten::Latest(5),
+        ),
+        (
+            "what the ledger is told",
+            format!("update latest set head = '{zero}' where {of_a}"),
+            Rewritten::Latest(5),
+        ),
+        ("since when", format!("update latest set since = 1 where {of_a}"), Rewritten::Latest(5)),
         ("the end cut off", format!("delete from verdict where {of_a} and at > 3"), Rewritten::End),
         ("all verdicts", format!("delete from verdict where {of_a}"), Rewritten::End),
         ("all that is known of it", format!("delete from latest where {of_a}"), Rewritten::Anchor(5)),
@@ -404,6 +426,54 @@ fn forgetting(make: Make) {
     let made = verdict("bank-a-1", many + jump + 9, true, None);
     let digest = anchor.unwrap().1;
     told.verify_log(&made, Some(&digest)).unwrap().unwrap().unwrap();
+}
+
+/// Repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+fn random_logs(make: Make) {
+    let seed = getrandom::u64().unwrap();
+    println!("seed {seed:#x}");
+    let mut random = Random(seed);
+    let (store, name, size) = (make(), node("bank-a-1"), 2 + random.below(70));
+    let (mut heads, mut judged) = (Vec::new(), None);
+    for at in 1..=size {
+        let made = verdict("bank-a-1", at, random.below(4) > 0, (random.below(2) > 0).then_some(at));
+        let told = appraisal("bank-a-1", at);
+        let evidence = at == 1 || random.below(3) > 0;
+        store.keep_verdict(&made, evidence.then_some(&told)).unwrap();
+        if evidence {
+            judged = Some(made);
+        }
+        heads.push((UnixMillis(at), store.latest(&name).unwrap().unwrap().head));
+    }
+    let judged = judged.unwrap();
+    for anchor in &heads {
+        assert_eq!(store.check_history(&name, Some(*anchor)).unwrap(), Ok(()), "{anchor:?}");
+        let told = store.appraisal(&name, Some(*anchor)).unwrap().unwrap();
+        let proof = told.verify_log(&judged, Some(&anchor.1)).unwrap().unwrap().unwrap();
+        assert_eq!(proof.covered, judged.at <= anchor.0, "{anchor:?}");
+    }
+    let (at, anchor) = (1 + random.below(size), heads.last().copied());
+    let change = match random.below(5) {
+        0 => format!("update verdict set body = replace(body, 'nonce', 'clock') where at = {at}"),
+        1 => format!("delete from verdict where at = {at}"),
+        2 => format!("update verdict set passed = 1 - passed where at = {at}"),
+        3 => format!("update verdict set seq = seq + 1000 where at = {at}"),
+        _ => format!("update verdict_node set hash = '{}' where place = {}", "5".repeat(64), at - 1),
+    };
+    self::change(&store, &change);
+    assert!(store.check_history(&name, anchor).unwrap().is_err(), "not found: {change}");
 }
 
 fn deliveries(make: Make) {

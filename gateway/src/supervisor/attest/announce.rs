@@ -112,16 +112,28 @@ fn due(
     if !takes_verdicts(app) {
         return Ok(out);
     }
-    for (device, latest) in store.fleet()? {
-        if only.is_some_and(|only| !only.contains(&device.enrolled.device)) {
-            continue;
-        }
+    for (device, latest) in of_interest(store, only)? {
         // a verdict of an earlier enrolment is of another chip or key
         if let Some(latest) = latest.filter(|l| l.at >= device.at) {
             out.extend(due_of(app, &device, &latest));
         }
     }
     Ok(out)
+}
+
+/// All devices, or a few of them.
+fn of_interest(
+    store: &SupervisorStore,
+    only: Option<&BTreeSet<NodeId>>,
+) -> Result<Vec<(Device, Option<Latest>)>, StoreError> {
+    let Some(only) = only else { return store.fleet() };
+    let mut found = Vec::new();
+    for name in only {
+        if let Some(device) = store.enrolment(name)? {
+            found.push((device, store.latest(name)?));
+        }
+    }
+    Ok(found)
 }
 
 /// The record that the ledger lacks; none where it has it, or cannot take it.

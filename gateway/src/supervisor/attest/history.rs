@@ -7,7 +7,7 @@
 use super::{
     appraisal::Appraisal,
     verdict_log::{
-        Anchor, Rewritten, check, drop_nodes, frontier, head, keep_nodes, leaf, peaks_text, prove,
+        self, Anchor, Rewritten, check, drop_nodes, frontier, head, keep_nodes, peaks_text, prove,
     },
 };
 use crate::supervisor::{
@@ -180,7 +180,9 @@ impl<'a> Entry<'a> {
             last_evidence = i64::try_from(v.at.0).ok();
         }
         let index = log.size();
-        keep_nodes(s, device, &log.push(leaf(&self.body, self.evidence.as_ref())))?;
+        let (at, passed, evidence) = (v.at, v.passed(), self.evidence);
+        let leaf = verdict_log::Entry { at, passed, body: &self.body, evidence }.leaf();
+        keep_nodes(s, device, &log.push(leaf))?;
         let id = self.insert(s, index)?;
         forget(s, device, id, &mut first, log.size())?;
         let counters = self.counters.or(counters);

@@ -1,16 +1,17 @@
 //! The history of one device's verdicts as a Merkle log (RFC 9162), whose heads the ledger has.
 //!
 //! ```text
-//! entry = H(verdict as kept ‖ evidence as kept)     leaf and node: gw_proof::log, SM3
+//! entry = H(time ‖ result ‖ verdict as kept ‖ evidence as kept)     leaf and node: gw_proof::log, SM3
 //! head  = H(root ‖ number of entries ‖ device)      what the record `verdict` has as `history`
 //! ```
 //! So one kept verdict is proved by a path of hashes, and that nothing before an anchored head was changed by
 //! another. Logs are [grown](grow) out of what version 1 of the database kept as a chain of digests; its links are
 //! [checked](check) as long as they are there, and so long the ledger may have a digest of that kind.
 
+use super::history::{Latest, latest};
 use crate::supervisor::{
     db::{Row, Session, values},
-    store::{StoreError, digest, value},
+    store::{StoreError, digest, text, value},
 };
 use gw_attest::Verdict;
 use gw_proof::log::{
@@ -46,6 +47,9 @@ pub enum Rewritten {
     /// There are fewer entries than were counted, or more.
     #[error("the history ends at another verdict than was written last")]
     End,
+    /// The row that the fleet is shown from.
+    #[error("what is shown as newest is not what the verdict of {0} ms says")]
+    Latest(u64),
     /// The ledger has a head that no kept verdict leads to.
     #[error("the ledger's verdict of {0} ms is missing, or stands in another history")]
     Anchor(u64),
@@ -119,10 +123,24 @@ pub enum LogRefused {
     NoAnchor,
 }
 
-/// The leaf of a verdict and what it rests on, each as it is kept.
-pub(super) fn leaf(body: &str, evidence: Option<&Digest>) -> Digest {
-    let evidence = evidence.map_or([0; 32], |e| e.0);
-    leaf_hash(&domain_digest(domain::VERDICT_ENTRY, &[sm3(body.as_bytes()).0, evidence].concat()).0)
+/// What an entry covers.
+pub(super) struct Entry<'a> {
+    pub(super) at: UnixMillis,
+    pub(super) passed: bool,
+    /// the verdict, as it is kept
+    pub(super) body: &'a str,
+    /// of what it rests on, as it is kept
+    pub(super) evidence: Option<Digest>,
+}
+
+impl Entry<'_> {
+    /// Time and result stand in columns of their own, which no one may change behind the verdict's back.
+    pub(super) fn leaf(&self) -> Digest {
+        let (at, evidence) = (self.at.0.to_be_bytes(), self.evidence.map_or([0; 32], |e| e.0));
+        let (passed, body) = ([u8::from(self.passed)], sm3(self.body.as_bytes()).0);
+        let all = [&at[..], &passed, &body, &evidence].concat();
+        leaf_hash(&domain_digest(domain::VERDICT_ENTRY, &all).0)
+    }
 }
 
 /// What the ledger is told.
@@ -158,7 +176,8 @@ impl LogProof {
         if self.path.len() > MAX_PATH {
             return Err(LogRefused::Inclusion(LogError::Length { found: self.path.len() }));
         }
-        let leaf = leaf(&self.verdict, Some(evidence));
+        let (at, passed, body, evidence) = (kept.at, kept.passed(), self.verdict.as_str(), Some(*evidence));
+        let leaf = Entry { at, passed, body, evidence }.leaf();
         verify_inclusion(&leaf, self.index, self.size, &self.path, &self.root)
             .map_err(LogRefused::Inclusion)?;
         let Some(anchored) = &self.anchored else {
@@ -278,17 +297,22 @@ pub(super) fn check(
     anchor: Option<Anchor>,
 ) -> Result<Result<(), Rewritten>, StoreError> {
     let gone = |anchor: Option<Anchor>| anchor.map_or(Ok(()), |(at, _)| Err(Rewritten::Anchor(at.0)));
-    let kept = "select size, first, peaks from latest where device = ?1";
+    let kept = concat!(
+        "select ",
+        latest!(),
+        ", l.peaks, l.size, l.first, l.counters from latest l where l.device = ?1"
+    );
     let Some(row) = s.row(kept, values![device.as_str()])? else { return Ok(gone(anchor)) };
-    let (size, first, end) = (row.number(0)?, row.number(1)?, row.text(2)?.to_owned());
+    let Some(latest) = Latest::of(&row)? else { return Ok(gone(anchor)) };
+    let (end, size, first) = (Latest::after(&row)?.to_owned(), row.number(9)?, row.number(10)?);
     let stored = nodes(s, device.as_str())?;
     let edge = peaks_of(first).iter().filter_map(|place| stored.get(place).copied()).collect();
     let Ok(log) = Frontier::restore(first, edge) else { return Ok(Err(Rewritten::Tree(0))) };
-    let mut walk =
-        Walk { device, anchor, stored, log, before: None, oldest: None, anchored: anchor.is_none() };
+    let (anchored, shown) = (anchor.is_none(), Shown::default());
+    let mut walk = Walk { device, anchor, stored, log, before: None, oldest: None, anchored, shown };
     loop {
         let rows = s.rows(
-            "select seq, at, body, appraisal, evidence, chain from verdict
+            "select seq, at, body, appraisal, evidence, chain, passed from verdict
                where device = ?1 and seq >= ?2 order by seq limit ?3",
             values![device.as_str(), walk.log.size(), PAGE],
         )?;
@@ -301,8 +325,12 @@ pub(super) fn check(
             break;
         }
     }
-    if walk.log.size() != size || peaks_text(&walk.log) != end {
+    if walk.oldest.is_none() || walk.log.size() != size || peaks_text(&walk.log) != end {
         return Ok(Err(Rewritten::End));
+    }
+    let told = latest.head == head(device, size, &walk.log.root());
+    if !told || !walk.shown.is(&latest, row.maybe_text(11)?)? {
+        return Ok(Err(Rewritten::Latest(walk.shown.at)));
     }
     // an anchor older than all that is kept says nothing
     let oldest = walk.oldest;
@@ -328,6 +356,42 @@ struct Walk<'a> {
     before: Option<Digest>,
     oldest: Option<u64>,
     anchored: bool,
+    shown: Shown,
+}
+
+/// What the rows come to, for a look at what is shown of them.
+#[derive(Default)]
+struct Shown {
+    at: u64,
+    passed: bool,
+    body: String,
+    /// none: since before the oldest that is kept
+    since: Option<UnixMillis>,
+    last_evidence: Option<UnixMillis>,
+}
+
+impl Shown {
+    fn add(&mut self, at: UnixMillis, passed: bool, body: &str, evidence: bool) {
+        if !self.body.is_empty() && passed != self.passed {
+            self.since = Some(at);
+        }
+        (self.at, self.passed, self.body) = (at.0, passed, body.to_owned());
+        self.last_evidence = evidence.then_some(at).or(self.last_evidence);
+    }
+
+    /// Whether the row of `latest` says the same.
+    fn is(&self, latest: &Latest, counters: Option<&str>) -> Result<bool, StoreError> {
+        let v: Verdict = value("verdict", &self.body)?;
+        let failed: Vec<_> = v.failed().cloned().collect();
+        let told = v.counters.as_ref().map(|c| text("counters", c)).transpose()?;
+        Ok((v.at, v.passed(), v.good_until, &v.release)
+            == (latest.at, latest.passed, latest.good_until, &latest.release)
+            && v.at.0 == self.at
+            && failed == latest.failed
+            && self.since.is_none_or(|since| since == latest.since)
+            && self.last_evidence.is_none_or(|at| Some(at) == latest.last_evidence)
+            && told.is_none_or(|told| counters == Some(&told)))
+    }
 }
 
 impl Walk<'_> {
@@ -338,7 +402,8 @@ impl Walk<'_> {
         if row.number(0)? != self.log.size() {
             return Ok(Err(Rewritten::Entry(at.0)));
         }
-        for (place, hash) in self.log.push(leaf(body, evidence.as_ref())) {
+        let passed = row.int(6)? != 0;
+        for (place, hash) in self.log.push(Entry { at, passed, body, evidence }.leaf()) {
             // what was forgotten together with earlier verdicts is not there
             let other = self.stored.get(&place).map_or(place.level == 0, |stored| *stored != hash);
             if other && place.level == 0 {
@@ -365,6 +430,7 @@ impl Walk<'_> {
         }
         self.oldest = self.oldest.or(Some(at.0));
         self.before = chain;
+        self.shown.add(at, passed, body, evidence.is_some());
         Ok(Ok(()))
     }
 }
@@ -423,7 +489,8 @@ impl Grown {
         }
         let evidence = row.maybe_text(5)?.map(digest).transpose()?;
         s.execute("update verdict set seq = ?1 where id = ?2", values![self.log.size(), self.id])?;
-        keep_nodes(s, device, &self.log.push(leaf(body, evidence.as_ref())))
+        let entry = Entry { at: row.time(1)?, passed, body, evidence };
+        keep_nodes(s, device, &self.log.push(entry.leaf()))
     }
 
     fn keep(self, s: &mut dyn Session) -> Result<(), StoreError> {

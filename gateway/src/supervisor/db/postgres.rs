@@ -128,7 +128,7 @@ impl Postgres {
             }
             Err(e) => {
                 // a connection that cannot roll back is dropped, and the server rolls back
-                if open.simple("rollback").is_ok() {
+                if !open.late && open.simple("rollback").is_ok() {
                     open.keep();
                 }
                 Err(e)
@@ -140,7 +140,7 @@ impl Postgres {
     fn begin(&self, write: bool) -> Result<Open<'_>, DbError> {
         let mut turn = self.turn()?;
         while let Some(connection) = turn.idle.take().filter(|c| !c.client.is_closed()) {
-            let mut open = Open { connection: Some(connection), turn };
+            let mut open = Open { connection: Some(connection), late: false, turn };
             match open.start(write) {
                 Ok(()) => return Ok(open),
                 Err(e) if open.stands() => return Err(e),
@@ -149,7 +149,7 @@ impl Postgres {
             }
             turn.idle = self.pool().idle.pop();
         }
-        let mut open = Open { connection: Some(self.connect()?), turn };
+        let mut open = Open { connection: Some(self.connect()?), late: false, turn };
         open.start(write)?;
         Ok(open)
     }
@@ -275,6 +275,8 @@ impl Drop for Turn<'_> {
 struct Open<'a> {
     /// gone after [`Open::keep`]
     connection: Option<Connection>,
+    /// it did not answer in time: nothing more is asked of it
+    late: bool,
     turn: Turn<'a>,
 }
 
@@ -296,13 +298,18 @@ impl Open<'_> {
         let none = || DbError::Postgres { at: self.turn.of.at.clone(), why: "no connection".to_owned() };
         self.connection.as_ref().map(|c| Arc::clone(&c.client)).ok_or_else(none)
     }
-    /// The server's own limit comes first, and says more.
-    fn deadline(&self) -> Duration {
-        self.turn.of.limits.statement + Duration::from_secs(2)
+    fn wait<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>> + Send + 'static,
+    ) -> Result<T, DbError> {
+        // the server's own limit comes first, and says more
+        let done = self.turn.of.wait(self.turn.of.limits.statement + Duration::from_secs(2), work);
+        self.late |= matches!(done, Err(DbError::Late { .. }));
+        done
     }
-    fn simple(&self, sql: &str) -> Result<(), DbError> {
+    fn simple(&mut self, sql: &str) -> Result<(), DbError> {
         let (client, sql) = (self.client()?, sql.to_owned());
-        self.turn.of.wait(self.deadline(), async move { client.batch_execute(&sql).await })
+        self.wait(async move { client.batch_execute(&sql).await })
     }
 }
 
@@ -326,14 +333,12 @@ fn borrowed(values: &[(Value, Type)]) -> Vec<(&(dyn ToSql + Sync), Type)> {
 impl Session for Open<'_> {
     fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
         let (client, sql, values) = (self.client()?, numbered(sql), typed(values));
-        self.turn
-            .of
-            .wait(self.deadline(), async move { client.execute_typed(&sql, &borrowed(&values)).await })
+        self.wait(async move { client.execute_typed(&sql, &borrowed(&values)).await })
     }
     fn rows(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
         let (client, sql, values) = (self.client()?, numbered(sql), typed(values));
-        let work = async move { client.query_typed(&sql, &borrowed(&values)).await };
-        self.turn.of.wait(self.deadline(), work)?.iter().map(row).collect()
+        let found = self.wait(async move { client.query_typed(&sql, &borrowed(&values)).await })?;
+        found.iter().map(row).collect()
     }
     fn batch(&mut self, sql: &str) -> Result<(), DbError> {
         let id = "bigint generated always as identity primary key";

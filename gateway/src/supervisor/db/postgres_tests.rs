@@ -115,6 +115,28 @@ fn a_server_that_says_nothing_is_given_up() {
     assert!(late.contains("did not answer within"), "{late}");
 }
 
+/// The connection stands, and nothing comes over it: as when a firewall forgets it.
+#[test]
+fn a_connection_that_says_nothing_is_given_up() {
+    let server = Server::start().unwrap();
+    let store = open(&fresh(&server, "test"), short()).unwrap();
+    let signal = |name: &str, process: i64| {
+        let line = format!("kill -{name} {process}");
+        assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    };
+    let mut process = 0;
+    let stuck = store.db().read(|s| {
+        process = s.row("select pg_backend_pid()::bigint", &[])?.unwrap().int(0)?;
+        signal("STOP", process);
+        s.rows("select 1::bigint", &[])
+    });
+    let stuck = stuck.unwrap_err().to_string();
+    assert!(stuck.contains("did not answer within 2 s"), "{stuck}");
+    // the next has another connection
+    ask(&store, "select 1::bigint").unwrap();
+    signal("CONT", process);
+}
+
 /// Certificates by a program that we did not write.
 struct Certificates(tempfile::TempDir);
 
