@@ -166,8 +166,8 @@ fn endorsement(open: &mut Open, kind: Endorsement, auth: &Secret) -> Result<keys
     keys::create_primary(&mut open.chip, &Entity::endorsement(), auth, &kind.template())
 }
 
-/// The P-256 key is used by its policy (the endorsement hierarchy's value), the P-384 key by its own, which
-/// is empty.
+/// Keys of the low range are used by their policy (the endorsement hierarchy's value), those of the high range by their
+/// own, which is empty.
 fn activate(
     open: &mut Open,
     kind: Endorsement,
@@ -177,7 +177,7 @@ fn activate(
     credential: &Credential,
 ) -> Result<Zeroizing<Vec<u8>>, TpmError> {
     let chip = &mut open.chip;
-    if kind == Endorsement::P384 {
+    if kind.by_value() {
         let by_value = Auth::Value(&Secret::empty());
         return attest::activate_credential(chip, ours, (endorsement, by_value), credential);
     }

@@ -9,8 +9,8 @@ use tpm2_protocol::{
     basic::TpmUint16,
     data::{
         Tpm2bDigest, TpmAlgId, TpmEccCurve, TpmaObject, TpmsEccParms, TpmsEccPoint, TpmsKeyedhashParms,
-        TpmsSchemeHash, TpmtEccScheme, TpmtPublic, TpmtSymDef, TpmuAsymScheme, TpmuPublicId, TpmuPublicParms,
-        TpmuSymKeyBits, TpmuSymMode,
+        TpmsRsaParms, TpmsSchemeHash, TpmtEccScheme, TpmtPublic, TpmtSymDef, TpmuAsymScheme, TpmuPublicId,
+        TpmuPublicParms, TpmuSymKeyBits, TpmuSymMode,
     },
 };
 
@@ -124,18 +124,30 @@ pub enum Endorsement {
     P256,
     /// H-3: P-384, certificate at 0x01c00016
     P384,
+    /// L-1: RSA of 2048 bits, certificate at 0x01c00002
+    Rsa,
+    /// H-1: the same in the high range, certificate at 0x01c00012
+    RsaHigh,
 }
 
 impl Endorsement {
-    /// All, the first that has a certificate is used.
-    pub const ALL: [Self; 2] = [Self::P256, Self::P384];
+    /// All, the first that has a certificate is used: RSA keys take a chip seconds to make.
+    pub const ALL: [Self; 4] = [Self::P256, Self::P384, Self::Rsa, Self::RsaHigh];
 
     /// NV index of the certificate.
     pub fn certificate_index(self) -> u32 {
         match self {
             Self::P256 => 0x01c0_000a,
             Self::P384 => 0x01c0_0016,
+            Self::Rsa => 0x01c0_0002,
+            Self::RsaHigh => 0x01c0_0012,
         }
+    }
+
+    /// Whether the key is used by its own value, which is empty, and not by the endorsement hierarchy's: those of
+    /// the high range are.
+    pub fn by_value(self) -> bool {
+        matches!(self, Self::P384 | Self::RsaHigh)
     }
 
     /// The template that the manufacturer certified.
@@ -160,9 +172,32 @@ impl Endorsement {
                 public.auth_policy = digest(&POLICY_B_SHA384);
                 public
             }
+            // the unique field of the low range has the size of the modulus
+            Self::Rsa => rsa(attributes, &crate::commands::policy::ENDORSEMENT_SECRET, &[0; 256]),
+            Self::RsaHigh => rsa(attributes | TpmaObject::USER_WITH_AUTH, &POLICY_B_SHA256, &[]),
         }
     }
 }
+
+/// A restricted key of 2048 bits that decrypts; the exponent 0 is the default, 65537.
+fn rsa(attributes: TpmaObject, policy: &[u8; 32], unique: &[u8]) -> TpmtPublic {
+    let key_bits = TpmUint16::from(2048);
+    let parameters = TpmsRsaParms { symmetric: aes(128), key_bits, ..TpmsRsaParms::default() };
+    TpmtPublic {
+        object_type: TpmAlgId::Rsa,
+        name_alg: TpmAlgId::Sha256,
+        object_attributes: attributes,
+        auth_policy: digest(policy),
+        parameters: TpmuPublicParms::Rsa(parameters),
+        unique: TpmuPublicId::Rsa(unique.try_into().unwrap_or_default()),
+    }
+}
+
+/// PolicyB for SHA-256 (EK credential profile 2.5, B.6.5).
+const POLICY_B_SHA256: [u8; 32] = [
+    0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3, 0xa3,
+    0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
+];
 
 /// PolicyB for SHA-384 (EK credential profile 2.5, B.6.5).
 const POLICY_B_SHA384: [u8; 48] = [
@@ -273,6 +308,8 @@ mod tests {
             sealed(&[7; 32]),
             Endorsement::P256.template(),
             Endorsement::P384.template(),
+            Endorsement::Rsa.template(),
+            Endorsement::RsaHigh.template(),
         ] {
             let bytes = wire::marshal(&public).unwrap();
             assert_eq!(parse(&bytes).unwrap(), public);

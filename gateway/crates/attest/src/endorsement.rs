@@ -6,6 +6,7 @@
 
 mod certificate;
 mod credential;
+mod oaep;
 
 pub use credential::{CredentialError, Sealed, make_credential};
 
@@ -52,7 +53,9 @@ pub enum EndorsementError {
         why: &'static str,
     },
     /// A key that no chip we can challenge has.
-    #[error("the endorsement key is neither P-256 nor P-384: this program cannot challenge it")]
+    #[error(
+        "the endorsement key is neither P-256, P-384 nor RSA of 2048 bits: this program cannot challenge it"
+    )]
     KeyKind,
     /// The path ends at somebody who is not pinned.
     #[error("no pinned manufacturer has signed `{subject}`: its issuer is `{issuer}`")]
@@ -99,16 +102,24 @@ pub enum EndorsementError {
     },
 }
 
-/// The curve of an endorsement key, and its point, uncompressed without the leading 4.
+/// An endorsement key, of a kind that chips show (profile 2.5, annex B).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndorsementKey {
-    /// which
-    pub curve: Curve,
-    /// x ‖ y
-    pub point: Vec<u8>,
+pub enum EndorsementKey {
+    /// templates L-2 and H-3
+    Ecc {
+        /// which curve
+        curve: Curve,
+        /// x ‖ y, uncompressed without the leading 4
+        point: Vec<u8>,
+    },
+    /// templates L-1 and H-1
+    Rsa2048 {
+        /// RSAPublicKey in DER (RFC 8017, A.1.1): a modulus of 2048 bits, exponent 65537
+        public: Vec<u8>,
+    },
 }
 
-/// Curves of the endorsement keys that chips of ours show (profile 2.5, templates L-2 and H-3).
+/// Curves of endorsement keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Curve {
     /// secp256r1

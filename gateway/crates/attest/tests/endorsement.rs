@@ -38,6 +38,11 @@ fn openssl_agrees(folder: &Path, leaf: &str, between: &str, root: &str) -> bool 
 
 /// A simulated chip as swtpm_setup makes it, its certificates beside it: root.pem, between.pem, chip.pem.
 fn manufactured() -> tempfile::TempDir {
+    manufactured_with(&["--ecc"], "ek-secp384r1.crt")
+}
+
+/// … with an endorsement key of another kind.
+fn manufactured_with(kind: &[&str], certificate: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (at, path) = (folder.path().display(), folder.path());
     let write = |name: &str, text: String| std::fs::write(path.join(name), text).unwrap();
@@ -55,11 +60,10 @@ fn manufactured() -> tempfile::TempDir {
              create_certs_tool_options = {at}/ca.options\n"
         ),
     );
-    let args =
-        ["--tpm2", "--ecc", "--create-ek-cert", "--write-ek-cert-files", ".", "--config", "setup.conf"];
-    done(path, "swtpm_setup", &[&args[..], &["--tpmstate", "."]].concat());
+    let args = ["--tpm2", "--create-ek-cert", "--write-ek-cert-files", ".", "--config", "setup.conf"];
+    done(path, "swtpm_setup", &[&args[..], &["--tpmstate", "."], kind].concat());
     std::fs::rename(path.join("swtpm-localca-rootca-cert.pem"), path.join("root.pem")).unwrap();
-    let chip = ["x509", "-inform", "der", "-in", "ek-secp384r1.crt", "-out", "chip.pem"];
+    let chip = ["x509", "-inform", "der", "-in", certificate, "-out", "chip.pem"];
     done(path, "openssl", &chip);
     folder
 }
@@ -71,13 +75,14 @@ fn a_chip_of_swtpm_setup_leads_to_its_pinned_root() {
         (der(ours.path(), "root"), der(ours.path(), "between"), der(ours.path(), "chip"));
     let pinned = Manufacturers::new([&root[..], &between]).unwrap();
     let endorsed: Endorsed = pinned.check(&chip, today()).unwrap();
-    assert_eq!((endorsed.key().curve, endorsed.key().point.len()), (Curve::P384, 96));
+    let EndorsementKey::Ecc { curve: Curve::P384, point } = endorsed.key() else { panic!("{endorsed:?}") };
+    assert_eq!(point.len(), 96);
     assert_eq!(endorsed.make().manufacturer, "id:00001014");
     assert_eq!((endorsed.make().model.as_str(), endorsed.root()), ("swtpm", "CN=swtpm-localca-rootca"));
     // the point is the one that openssl finds in the certificate
     let spki = done(ours.path(), "openssl", &["x509", "-in", "chip.pem", "-noout", "-text"]);
     let hex: String = String::from_utf8(spki).unwrap().chars().filter(char::is_ascii_hexdigit).collect();
-    assert!(hex.contains(&hex::encode(&endorsed.key().point[..15])));
+    assert!(hex.contains(&hex::encode(&point[..15])));
     assert!(openssl_agrees(ours.path(), "chip", "between", "root"));
 
     // the same names, another manufacturer's keys
@@ -182,6 +187,7 @@ impl Maker {
 
 const P256: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const P384: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
+const P521: [&str; 4] = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
 const RSA: [&str; 4] = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 
 #[test]
@@ -194,7 +200,8 @@ fn each_way_a_path_can_be_wrong_has_its_name() {
     // certificates are made one after the other, on whatever machine: tomorrow all are valid
     let now = today().plus(DAY);
     let endorsed = pinned.check(&chip, now).unwrap();
-    assert_eq!((endorsed.key().curve, endorsed.make().model.as_str()), (Curve::P256, "NS350"));
+    assert!(matches!(endorsed.key(), EndorsementKey::Ecc { curve: Curve::P256, .. }), "{endorsed:?}");
+    assert_eq!(endorsed.make().model, "NS350");
     assert!(openssl_agrees(m.0.path(), "chip", "between", "root"));
     // directly under the root, too
     assert_eq!(pinned.check(&m.make("direct", "root", "chip", &P384, 30), now).unwrap().root(), "CN=root");
@@ -221,7 +228,16 @@ fn each_way_a_path_can_be_wrong_has_its_name() {
     let unknown = E::CriticalExtension { subject: "CN=unknown".to_owned(), oid: "1.2.3.4".to_owned() };
     assert_eq!(why("unknown", "between", "unknown", &P256), unknown);
     assert!(!openssl_agrees(m.0.path(), "unknown", "between", "root"));
-    assert_eq!(why("rsa", "between", "encipherment_none", &RSA), E::KeyKind);
+    // RSA enciphers keys, curves agree on them; of RSA only what the templates make
+    let rsa = m.make("rsa-chip", "between", "encipherment", &RSA, 5);
+    assert!(matches!(pinned.check(&rsa, now).unwrap().key(), EndorsementKey::Rsa2048 { .. }));
+    let agrees = E::NotEndorsement { why: "its key may not encipher keys (keyUsage)" };
+    assert_eq!(why("rsa-agrees", "between", "chip", &RSA), agrees);
+    let exponent = [&RSA[..], &["-pkeyopt", "rsa_keygen_pubexp:3"]].concat();
+    let long = [RSA[0], RSA[1], RSA[2], "rsa_keygen_bits:3072"];
+    for (name, key) in [("rsa-3", &exponent[..]), ("rsa-3072", &long), ("p521", &P521)] {
+        assert_eq!(why(name, "between", "encipherment_none", key), E::KeyKind, "{name}");
+    }
 
     // who may not sign, or not for so many below
     let refused = |pinned: [&[u8]; 3], leaf: &[u8]| Manufacturers::new(pinned).unwrap().check(leaf, now);
@@ -304,7 +320,7 @@ fn only_the_certified_chip_opens_a_credential_and_only_for_the_key_it_names() {
     theirs.create_key("ak", KeyPurpose::Attestation, Scheme::Sm2Sm3).unwrap();
     assert!(theirs.attestor("ak").unwrap().activate_credential(&credential(&sealed)).is_err());
     // bounds, and a point on no curve
-    let nowhere = EndorsementKey { curve: Curve::P384, point: vec![9; 96] };
+    let nowhere = EndorsementKey::Ecc { curve: Curve::P384, point: vec![9; 96] };
     assert_eq!(make_credential(&nowhere, &name, &[1]), Err(CredentialError::Point));
     assert_eq!(make_credential(endorsed.key(), &[0; 65], &[1]), Err(CredentialError::Length));
     assert_eq!(make_credential(endorsed.key(), &name, &[0; 65]), Err(CredentialError::Length));
@@ -325,7 +341,68 @@ fn a_p256_chip_opens_its_credential() {
     // TPMT_PUBLIC ends with the point: two parts of 32 bytes, each with its size
     let area = attestor.endorsement_key().unwrap();
     let unique = &area[area.len() - 68..];
-    let key = EndorsementKey { curve: Curve::P256, point: [&unique[2..34], &unique[36..]].concat() };
+    let key = EndorsementKey::Ecc { curve: Curve::P256, point: [&unique[2..34], &unique[36..]].concat() };
     let sealed = make_credential(&key, &attestor.attestation_key().name, &[0x77; 32]).unwrap();
     assert_eq!(*attestor.activate_credential(&credential(&sealed)).unwrap(), [0x77; 32]);
+}
+
+/// The common kind of real chips: an RSA key of template L-1, certified by swtpm_setup, opened by libtpms.
+#[test]
+fn a_chip_with_an_rsa_certificate_opens_its_credential() {
+    let folder = manufactured_with(&[], "ek-rsa2048.crt");
+    assert!(openssl_agrees(folder.path(), "chip", "between", "root"));
+    let pinned =
+        Manufacturers::new([&der(folder.path(), "root")[..], &der(folder.path(), "between")]).unwrap();
+    let certificate = der(folder.path(), "chip");
+    let chip = Simulator::on(folder);
+    let store = chip.init();
+    store.create_key("ak", KeyPurpose::Attestation, Scheme::Sm2Sm3).unwrap();
+    store.disconnect().unwrap();
+    // swtpm_setup certifies a key of P-384 besides, which would be taken first
+    chip.tool("tpm2_nvundefine", &["0x1c00016", "-C", "p"]);
+    let attestor = store.attestor("ak").unwrap();
+    assert!(attestor.endorsement_certificate().unwrap() == certificate, "another certificate");
+    let endorsed = pinned.check(&certificate, today()).unwrap();
+    let EndorsementKey::Rsa2048 { public } = endorsed.key() else { panic!("{endorsed:?}") };
+    // the chip makes that very key: TPMT_PUBLIC ends with the modulus, RSAPublicKey has it before the exponent
+    let area = attestor.endorsement_key().unwrap();
+    assert_eq!(area[area.len() - 256..], public[public.len() - 5 - 256..public.len() - 5]);
+    let name = attestor.attestation_key().name;
+    for secret in [&[0x3c; 32][..], &[7], &[0x5a; 64]] {
+        let sealed = make_credential(endorsed.key(), &name, secret).unwrap();
+        assert_eq!(sealed.secret.len(), 256);
+        assert_eq!(*attestor.activate_credential(&credential(&sealed)).unwrap(), secret);
+    }
+    let sealed = make_credential(endorsed.key(), &name, &[1; 32]).unwrap();
+    assert_ne!(sealed, make_credential(endorsed.key(), &name, &[1; 32]).unwrap(), "the same twice");
+    for bend in [|s: &mut Sealed| s.blob[4] ^= 1, |s: &mut Sealed| s.secret[200] ^= 1] {
+        let mut bent = sealed.clone();
+        bend(&mut bent);
+        assert!(attestor.activate_credential(&credential(&bent)).is_err());
+    }
+    let for_the_other = make_credential(endorsed.key(), &name[..33], &[1; 32]).unwrap();
+    assert!(attestor.activate_credential(&credential(&for_the_other)).is_err());
+}
+
+/// Chips whose certificate is for an RSA key of the high range, which is used by its value.
+#[test]
+fn a_chip_with_an_rsa_key_of_the_high_range_opens_its_credential() {
+    let chip = Simulator::start();
+    let store = chip.init();
+    store.create_key("ak", KeyPurpose::Attestation, Scheme::EcdsaP256Sha256).unwrap();
+    store.disconnect().unwrap();
+    // what the index holds does not matter here: that it is there chooses the key
+    std::fs::write(chip.path("ek.der"), [&[0x30, 0x82, 0, 200][..], &[7; 200]].concat()).unwrap();
+    chip.tool("tpm2_nvdefine", &["0x1c00012", "-s", "204", "-a", "authread|authwrite|no_da"]);
+    chip.tool("tpm2_nvwrite", &["0x1c00012", "-i", "ek.der"]);
+    let attestor = store.attestor("ak").unwrap();
+    let area = attestor.endorsement_key().unwrap();
+    // RSAPublicKey: SEQUENCE { INTEGER 0 ‖ modulus, INTEGER 65537 }
+    let head = hex::decode("3082010a0282010100").unwrap();
+    let public = [&head[..], &area[area.len() - 256..], &[2, 3, 1, 0, 1]].concat();
+    let key = EndorsementKey::Rsa2048 { public };
+    let sealed = make_credential(&key, &attestor.attestation_key().name, &[0x77; 32]).unwrap();
+    assert_eq!(*attestor.activate_credential(&credential(&sealed)).unwrap(), [0x77; 32]);
+    let nothing = EndorsementKey::Rsa2048 { public: vec![0x30, 0] };
+    assert_eq!(make_credential(&nothing, &[0; 34], &[1]), Err(CredentialError::Point));
 }

@@ -1,6 +1,6 @@
 //! One certificate: what it says, and the checks that look at it alone or at its issuer.
 
-use super::{Curve, EndorsementError as E, EndorsementKey, MAX_CERTIFICATE_BYTES, Make};
+use super::{Curve, EndorsementError as E, EndorsementKey, MAX_CERTIFICATE_BYTES, Make, oaep};
 use der::{
     Decode as _, Encode as _,
     asn1::ObjectIdentifier as Oid,
@@ -148,9 +148,13 @@ impl Certificate {
         if purposes.is_some_and(|(_, p)| !p.0.contains(&ENDORSEMENT_PURPOSE)) {
             return Err(refused("it is for another purpose (extendedKeyUsage)"));
         }
-        let usage = tbs.get_extension::<KeyUsage>().map_err(unreadable)?;
-        if usage.is_some_and(|(_, u)| !u.key_agreement()) {
-            return Err(refused("its key may not agree on keys (keyUsage)"));
+        if let Some((_, usage)) = tbs.get_extension::<KeyUsage>().map_err(unreadable)? {
+            let rsa = tbs.subject_public_key_info().algorithm.oid == rfc5912::RSA_ENCRYPTION;
+            match (rsa, usage.key_encipherment(), usage.key_agreement()) {
+                (true, false, _) => return Err(refused("its key may not encipher keys (keyUsage)")),
+                (false, _, false) => return Err(refused("its key may not agree on keys (keyUsage)")),
+                _ => {}
+            }
         }
         let names = tbs.get_extension::<SubjectAltName>().map_err(unreadable)?;
         let names = names.map(|(_, names)| names.0).unwrap_or_default();
@@ -165,13 +169,19 @@ impl Certificate {
 
     pub(super) fn endorsement_key(&self) -> Result<EndorsementKey, E> {
         let key = self.x509.tbs_certificate().subject_public_key_info();
+        if key.algorithm.oid == rfc5912::RSA_ENCRYPTION {
+            let public = key.subject_public_key.as_bytes().unwrap_or_default().to_vec();
+            return oaep::is_2048(&public).then_some(EndorsementKey::Rsa2048 { public }).ok_or(E::KeyKind);
+        }
         let curve = curve(key).ok_or(E::KeyKind)?;
         let length = match curve {
             Curve::P256 => 64,
             Curve::P384 => 96,
         };
         match key.subject_public_key.as_bytes().and_then(<[u8]>::split_first) {
-            Some((4, point)) if point.len() == length => Ok(EndorsementKey { curve, point: point.to_vec() }),
+            Some((4, point)) if point.len() == length => {
+                Ok(EndorsementKey::Ecc { curve, point: point.to_vec() })
+            }
             _ => Err(E::KeyKind),
         }
     }

@@ -1,9 +1,9 @@
 //! A challenge that only the certified chip with a given attestation key can answer: TPM2_MakeCredential in software.
 //!
-//! TPM 2.0 part 1, §24 (credential protection), annex C.6 (its seed by ECDH), §11.4.10 (KDFa, KDFe). The key's
-//! template (profile 2.5, L-2 or H-3) gives hash and cipher, so nothing of them is taken from the box.
+//! TPM 2.0 part 1, §24 (credential protection), annex C.6 (its seed by ECDH) and B.10.4 (by RSA), §11.4.10 (KDFa, KDFe). The key's
+//! template (profile 2.5, L-1, L-2, H-1 or H-3) gives hash and cipher, so nothing of them is taken from the box.
 
-use super::{Curve, EndorsementKey};
+use super::{Curve, EndorsementKey, oaep};
 use aes::{Aes128, Aes256};
 use cfb_mode::{BufEncryptor, cipher::KeyIvInit as _};
 use ring::{
@@ -18,15 +18,15 @@ use zeroize::Zeroizing;
 pub struct Sealed {
     /// integrity and encrypted credential
     pub blob: Vec<u8>,
-    /// the ephemeral point
+    /// the ephemeral point, or the seed under the RSA key
     pub secret: Vec<u8>,
 }
 
 /// Why no credential was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// The certified point is none of its curve.
-    #[error("the endorsement key's point is not on its curve")]
+    /// The certified point is none of its curve, or the modulus none that can be used.
+    #[error("the endorsement key's point is not on its curve, or its RSA key cannot be used")]
     Point,
     /// The name or the credential is longer than any.
     #[error("a name or credential of more than 64 bytes")]
@@ -38,26 +38,19 @@ pub enum CredentialError {
 
 /// Hash and cipher of a template.
 struct Suite {
-    agreement: &'static agreement::Algorithm,
     digest: &'static digest::Algorithm,
     hmac: hmac::Algorithm,
     cipher_bits: u32,
 }
 
-fn suite(curve: Curve) -> Suite {
-    match curve {
-        Curve::P256 => Suite {
-            agreement: &agreement::ECDH_P256,
-            digest: &digest::SHA256,
-            hmac: hmac::HMAC_SHA256,
-            cipher_bits: 128,
-        },
-        Curve::P384 => Suite {
-            agreement: &agreement::ECDH_P384,
-            digest: &digest::SHA384,
-            hmac: hmac::HMAC_SHA384,
-            cipher_bits: 256,
-        },
+fn suite(key: &EndorsementKey) -> Suite {
+    match key {
+        EndorsementKey::Rsa2048 { .. } | EndorsementKey::Ecc { curve: Curve::P256, .. } => {
+            Suite { digest: &digest::SHA256, hmac: hmac::HMAC_SHA256, cipher_bits: 128 }
+        }
+        EndorsementKey::Ecc { curve: Curve::P384, .. } => {
+            Suite { digest: &digest::SHA384, hmac: hmac::HMAC_SHA384, cipher_bits: 256 }
+        }
     }
 }
 
@@ -70,8 +63,11 @@ pub fn make_credential(
     if name.len() > 64 || credential.len() > 64 {
         return Err(CredentialError::Length);
     }
-    let suite = suite(key.curve);
-    let (seed, secret) = exchange(&suite, key)?;
+    let suite = suite(key);
+    let (seed, secret) = match key {
+        EndorsementKey::Ecc { curve, point } => exchange(&suite, *curve, point)?,
+        EndorsementKey::Rsa2048 { public } => oaep::seed(public)?,
+    };
     let bits = bits_of(suite.digest);
     let cipher_key = kdfa(&suite, &seed, b"STORAGE", name, suite.cipher_bits);
     let mut identity = Zeroizing::new(sized(credential));
@@ -83,15 +79,22 @@ pub fn make_credential(
 }
 
 /// The seed, and the ephemeral point that the chip finds it by.
-fn exchange(suite: &Suite, key: &EndorsementKey) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), CredentialError> {
+fn exchange(
+    suite: &Suite,
+    curve: Curve,
+    theirs: &[u8],
+) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), CredentialError> {
+    let agreement = match curve {
+        Curve::P256 => &agreement::ECDH_P256,
+        Curve::P384 => &agreement::ECDH_P384,
+    };
     let random = SystemRandom::new();
-    let ours =
-        EphemeralPrivateKey::generate(suite.agreement, &random).map_err(|_| CredentialError::Randomness)?;
+    let ours = EphemeralPrivateKey::generate(agreement, &random).map_err(|_| CredentialError::Randomness)?;
     let public = ours.compute_public_key().map_err(|_| CredentialError::Randomness)?;
     let point = public.as_ref().get(1..).unwrap_or_default();
     let (x, y) = point.split_at(point.len() / 2);
-    let (their_x, _) = key.point.split_at(key.point.len() / 2);
-    let theirs = UnparsedPublicKey::new(suite.agreement, [&[4], &key.point[..]].concat());
+    let (their_x, _) = theirs.split_at(theirs.len() / 2);
+    let theirs = UnparsedPublicKey::new(agreement, [&[4], theirs].concat());
     let seed = agree_ephemeral(ours, &theirs, |shared| kdfe(suite, shared, x, their_x));
     let seed = seed.map_err(|_| CredentialError::Point)?;
     Ok((seed, [sized(x), sized(y)].concat()))
