@@ -242,9 +242,12 @@ impl Answers {
         let mut files = Files::new();
         files.put("network/10-inside.network", self.network(&self.inside, false))?;
         files.put("network/20-man.network", self.network(&self.man, true))?;
-        let text = serde_json::to_string_pretty(self).map_err(|e| SetupError::unfit(FILE, e.to_string()))?;
-        files.put(FILE, text)?;
+        files.put(FILE, self.to_json()?)?;
         Ok(files)
+    }
+    /// As they are kept.
+    pub fn to_json(&self) -> Result<Vec<u8>, SetupError> {
+        serde_json::to_vec_pretty(self).map_err(|e| SetupError::unfit(FILE, e.to_string()))
     }
     /// systemd.network(5). Nothing is taken from the network: no DHCP, no router advertisements, no link-local addresses.
     fn network(&self, side: &Side, time: bool) -> String {

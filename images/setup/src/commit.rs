@@ -106,3 +106,28 @@ fn finish(folder: &mut dyn Folder, files: &Files, whole_network: bool) -> Result
 fn inside(at: &str, name: &str) -> String {
     format!("{at}/{}", name.replace('/', "@"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::DirFolder;
+
+    /// A disk that acknowledges what it has not written.
+    #[test]
+    fn a_list_without_its_files_decides_nothing() {
+        for file in ["next/xinguan.toml", "next/network@a.network", "next/complete"] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut folder = DirFolder::new(dir.path().to_owned());
+            let mut files = Files::new();
+            files.put("xinguan.toml", "new").unwrap();
+            files.put("network/a.network", "new").unwrap();
+            for damage in ["n", "neww", ""] {
+                store(&mut folder, NEXT, &files, true).unwrap();
+                assert!(stored(&folder, NEXT).unwrap().is_some());
+                folder.write(file, damage.as_bytes()).unwrap();
+                assert!(!recover(&mut folder).unwrap(), "{file} is `{damage}`");
+                assert!(Files::load(&folder).unwrap().is_empty() && !dir.path().join("next").exists());
+            }
+        }
+    }
+}

@@ -24,6 +24,8 @@ enum Command {
     Boot,
     /// Ask the questions of the first start on the box's consoles
     Wizard(commands::wizard::WizardArgs),
+    /// Write what the questions led to, and ask for a restart
+    Answers(commands::wizard::AnswersArgs),
     /// Take or make provisioning files
     #[command(subcommand)]
     Provision(commands::provision::ProvisionCommand),
@@ -48,7 +50,8 @@ fn main() -> ExitCode {
 fn run(command: &Command, places: &Places) -> Result<ExitCode> {
     match command {
         Command::Boot => commands::network::boot(places),
-        Command::Wizard(args) => commands::wizard::run(args, places),
+        Command::Wizard(args) => commands::wizard::ask(args, places),
+        Command::Answers(args) => commands::wizard::write(args, places),
         Command::Provision(command) => commands::provision::run(command, places),
         Command::Network(command) => commands::network::run(command, places),
     }

@@ -60,7 +60,7 @@ impl Folder for Cut {
         }
         match self.torn % 3 {
             0 => {}
-            1 => drop(self.files.insert(path.into(), bytes[..bytes.len() / 2].into())),
+            1 => drop(self.files.insert(path.into(), bytes.get(..bytes.len() / 2).unwrap().into())),
             _ => drop(self.files.insert(path.into(), bytes.into())),
         }
         Self::off()

@@ -96,7 +96,7 @@ impl TestBox {
 }
 
 fn key(n: u8) -> KeyPair {
-    let scheme = if n % 2 == 0 { Scheme::Sm2Sm3 } else { Scheme::EcdsaP256Sha256 };
+    let scheme = if n.is_multiple_of(2) { Scheme::Sm2Sm3 } else { Scheme::EcdsaP256Sha256 };
     KeyPair::from_secret(scheme, [n; 32]).unwrap()
 }
 

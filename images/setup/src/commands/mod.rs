@@ -4,13 +4,17 @@ pub(crate) mod network;
 pub(crate) mod provision;
 pub(crate) mod wizard;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use image_setup::{
     folder::{DirFolder, Folder as _},
     judge::Judge,
     places::Places,
 };
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    path::PathBuf,
+};
 
 /// One line for the console.
 pub(crate) fn say(text: &str) -> Result<()> {
@@ -32,4 +36,13 @@ pub(crate) fn restart(places: &Places) -> Result<()> {
 pub(crate) fn judge(places: &Places, program: Option<&PathBuf>) -> Judge {
     let program = program.cloned().unwrap_or_else(|| places.at("/usr/bin/xinguan"));
     Judge { program, scratch: places.at("/run/xinguan-setup/judge") }
+}
+
+/// One change at a time; the holder ends within moments.
+pub(crate) fn lock(places: &Places) -> Result<File> {
+    ours(places).write("lock", b"")?;
+    let path = ours(places).place("lock");
+    let file = OpenOptions::new().write(true).open(&path)?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }

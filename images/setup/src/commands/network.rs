@@ -1,6 +1,6 @@
 //! `xinguan-setup boot` and `xinguan-setup network …`
 
-use super::{ours, say};
+use super::{lock, say};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use image_setup::{
@@ -17,7 +17,6 @@ use rustix::{
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -42,7 +41,11 @@ pub(crate) enum NetworkCommand {
         consume: bool,
     },
     /// Keep the network on trial
-    Confirm,
+    Confirm {
+        /// the file that asked for it: removed, whatever comes of it
+        #[arg(long)]
+        request: Option<PathBuf>,
+    },
     /// Bring the old network back, if one is on trial
     TakeBack,
     /// Wait until the trial ends: exit code 0 confirmed or taken back, 3 the time is over
@@ -63,16 +66,17 @@ pub(crate) fn run(command: &NetworkCommand, places: &Places) -> Result<ExitCode>
     }
     let _lock = lock(places)?;
     match command {
-        NetworkCommand::Apply { from, confirm_within, consume } => {
+        NetworkCommand::Apply { from, confirm_within, consume: remove } => {
             let request = load(from, *confirm_within);
-            if *consume {
-                std::fs::remove_file(from).with_context(|| format!("cannot remove {}", from.display()))?;
+            if *remove {
+                consume(from)?;
             }
             let (files, within) = request?;
             trial::apply(&mut config, &files, within, &now(places)?)?;
             say(&format!("network: on trial; confirm it within {within} s, or the old one comes back"))?;
         }
-        NetworkCommand::Confirm => {
+        NetworkCommand::Confirm { request } => {
+            request.as_deref().map(consume).transpose()?;
             trial::confirm(&mut config, &now(places)?)?;
             say("network: confirmed; it stays")?;
         }
@@ -88,6 +92,11 @@ pub(crate) fn run(command: &NetworkCommand, places: &Places) -> Result<ExitCode>
     }
     publish(&config, &mut places.network())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A request that stays would be carried out again.
+fn consume(request: &Path) -> Result<()> {
+    std::fs::remove_file(request).with_context(|| format!("cannot remove {}", request.display()))
 }
 
 /// Before the network starts.
@@ -159,13 +168,4 @@ fn now(places: &Places) -> Result<Now> {
     let t = clock_gettime(ClockId::Boottime);
     let ms = u64::try_from(t.tv_sec)?.saturating_mul(1000) + u64::try_from(t.tv_nsec)? / 1_000_000;
     Ok(Now { boot: places.boot()?, ms })
-}
-
-/// One change at a time; the holder ends within moments.
-fn lock(places: &Places) -> Result<File> {
-    ours(places).write("lock", b"")?;
-    let path = ours(places).place("lock");
-    let file = OpenOptions::new().write(true).open(&path)?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
 }

@@ -1,6 +1,6 @@
 //! `xinguan-setup provision …`
 
-use super::{judge, restart, say};
+use super::{judge, lock, restart, say};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use gw_proto::{Clock as _, clock::SystemClock};
@@ -88,6 +88,7 @@ pub(crate) fn run(command: &ProvisionCommand, places: &Places) -> Result<ExitCod
 }
 
 fn on_box(stick: &Path, xinguan: Option<&PathBuf>, places: &Places) -> Result<()> {
+    let _lock = lock(places)?;
     let mut host = Host {
         places,
         config: &mut places.config(),

@@ -1,5 +1,6 @@
-//! `xinguan-setup wizard`
+//! `xinguan-setup wizard` asks, `xinguan-setup answers` writes: who talks to people cannot change the box.
 
+use super::{judge, lock, ours, restart, say};
 use anyhow::Result;
 use clap::Args;
 use image_setup::{
@@ -8,7 +9,7 @@ use image_setup::{
     commit::put_in_place,
     console::{Consoles, Talk as _},
     files::{Files, MAX_FILE},
-    folder::Folder,
+    folder::{Folder, replace},
     judge::Judge,
     links::links,
     places::Places,
@@ -18,6 +19,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// A configuration that only lacks what is asked here: `scripts/flash --config` may have put it there.
 const TEMPLATE: &str = "template.toml";
+/// What the questions led to: `setup-answers.path` waits for this file.
+const REQUEST: &str = "answers";
 
 /// Where and with what.
 #[derive(Debug, Args)]
@@ -30,33 +33,59 @@ pub(crate) struct WizardArgs {
     xinguan: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &WizardArgs, places: &Places) -> Result<ExitCode> {
+/// The gateway's program again, for who writes.
+#[derive(Debug, Args)]
+pub(crate) struct AnswersArgs {
+    /// the gateway's program, which judges configurations
+    #[arg(long)]
+    xinguan: Option<PathBuf>,
+}
+
+/// Asks until the gateway would accept what comes of it.
+pub(crate) fn ask(args: &WizardArgs, places: &Places) -> Result<ExitCode> {
     let mut consoles = Consoles::open(places, &args.console)?;
-    let mut config = places.config();
-    let judge = super::judge(places, args.xinguan.as_ref());
+    let judge = judge(places, args.xinguan.as_ref());
     loop {
         let answers = wizard::run(&mut consoles, &|| links(places))?;
-        match write(&mut config, &answers, &judge) {
-            Ok(configured) => {
-                let (zh, en) = if configured {
-                    ("已写入。本机重启后生成密钥。", "Written. The box restarts and makes its keys.")
+        match files(&places.config(), &answers, &judge) {
+            Ok(files) => {
+                let (zh, en) = if configures(&files) {
+                    ("答案已接受。本机重启后生成密钥。", "Accepted. The box restarts and makes its keys.")
                 } else {
                     (
-                        "已写入。本机重启；随后插入监管方的 U 盘（卷标 XINGUAN-PROV）。",
-                        "Written. The box restarts; then plug in the supervisor's stick (label XINGUAN-PROV).",
+                        "答案已接受。本机重启；随后插入监管方的 U 盘（卷标 XINGUAN-PROV）。",
+                        "Accepted. The box restarts; then plug in the supervisor's stick (label XINGUAN-PROV).",
                     )
                 };
                 consoles.say(&said(zh, en))?;
-                super::restart(places)?;
+                replace(&mut ours(places), REQUEST, &answers.to_json()?)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(e) => consoles.say(&said(format!("未写入：{e}"), format!("Not written: {e}")))?,
+            Err(e) => consoles.say(&said(format!("未接受：{e}"), format!("Not accepted: {e}")))?,
         }
     }
 }
 
-/// Says whether the gateway is configured now.
-fn write(config: &mut dyn Folder, answers: &Answers, judge: &Judge) -> Result<bool, SetupError> {
+/// Checks the answers once more, writes what comes of them, asks for a restart.
+pub(crate) fn write(args: &AnswersArgs, places: &Places) -> Result<ExitCode> {
+    let _lock = lock(places)?;
+    let (mut requests, mut config) = (ours(places), places.config());
+    let request = requests.read(REQUEST, MAX_FILE)?;
+    requests.remove(REQUEST)?;
+    let answers = Answers::parse(&request.unwrap_or_default())?;
+    let files = files(&config, &answers, &judge(places, args.xinguan.as_ref()))?;
+    put_in_place(&mut config, &files, true)?;
+    say("setup: the answers are written; the box restarts")?;
+    restart(places)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn configures(files: &Files) -> bool {
+    files.file("xinguan.toml").is_some()
+}
+
+/// What is to be written; nothing that the gateway refuses.
+fn files(config: &dyn Folder, answers: &Answers, judge: &Judge) -> Result<Files, SetupError> {
     let mut files = answers.files()?;
     if let Some(template) = config.read(TEMPLATE, MAX_FILE)? {
         let text = answers.fill(&String::from_utf8_lossy(&template))?;
@@ -67,6 +96,5 @@ fn write(config: &mut dyn Folder, answers: &Answers, judge: &Judge) -> Result<bo
         }
         judge.judge(&all)?;
     }
-    put_in_place(config, &files, true)?;
-    Ok(files.file("xinguan.toml").is_some())
+    Ok(files)
 }
