@@ -13,7 +13,7 @@ programs() {
   ensure_rust
   mkdir -p "$PROGRAMS"
   # one by one: none gets features that only another asks for
-  for program in xinguan image-checks image-floor:xinguan-floor image-update:xinguan-update; do
+  for program in xinguan image-checks image-floor:xinguan-floor image-update:xinguan-update image-setup:xinguan-setup; do
     if [[ $ARCH == "$(machine)" ]]; then
       native_build "${program%:*}" "${program#*:}"
     else

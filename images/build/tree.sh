@@ -87,7 +87,7 @@ finish_root() {
   mkdir -p "$to"/{config,efi,var/lib/xinguan,usr/lib/xinguan}
   ln -sf multi-user.target "$to/usr/lib/systemd/system/default.target"
   install -m 755 "$PROGRAMS/xinguan" "$to/usr/bin/xinguan"
-  for program in image-checks xinguan-update; do install -m 755 "$PROGRAMS/$program" "$to/usr/lib/xinguan/$program"; done
+  for program in image-checks xinguan-update xinguan-setup; do install -m 755 "$PROGRAMS/$program" "$to/usr/lib/xinguan/$program"; done
   release > "$to/usr/lib/xinguan/release.json"
   update_keys
   cp "$UPDATE_KEYS/root.json" "$to/usr/lib/xinguan/update-root.json"

@@ -10,6 +10,7 @@ image_test() {
   if [[ ${1:-} != --short ]]; then
     stage second-boot second_boot
     served_tools
+    stage first-questions first_questions
     stage served in_namespace served
     stage ports in_namespace ports
     stage other-tpm other_tpm
