@@ -33,18 +33,25 @@ pub fn put_in_place(folder: &mut dyn Folder, files: &Files, whole_network: bool)
 
 /// At the start: completes a set that was decided, forgets one that was not. Says whether it completed one.
 pub fn recover(folder: &mut dyn Folder) -> Result<bool, SetupError> {
-    let decided = stored(folder, NEXT)?;
-    match &decided {
-        Some((files, whole_network)) => finish(folder, files, *whole_network)?,
-        None => folder.remove(NEXT)?,
+    if let Some((files, whole_network)) = stored(folder, NEXT)? {
+        finish(folder, &files, whole_network)?;
+        return Ok(true);
     }
-    // a rename that was interrupted may have left both names
-    for place in ["", NETWORK] {
-        for name in folder.list(place)?.iter().filter(|n| n.ends_with(".new")) {
-            folder.remove(&if place.is_empty() { name.clone() } else { format!("{place}/{name}") })?;
+    if !folder.list(NEXT)?.is_empty() {
+        remove_scratch(folder)?;
+    }
+    folder.remove(NEXT)?;
+    Ok(false)
+}
+
+/// A rename that was interrupted may have left both names.
+fn remove_scratch(folder: &mut dyn Folder) -> Result<(), SetupError> {
+    for (at, prefix) in [("", ""), (NETWORK, "network/")] {
+        for name in folder.list(at)?.iter().filter(|n| n.ends_with(".new")) {
+            folder.remove(&format!("{prefix}{name}"))?;
         }
     }
-    Ok(decided.is_some())
+    Ok(())
 }
 
 /// Stores a set in a folder of its own; only its last write makes it one.
@@ -100,7 +107,8 @@ fn finish(folder: &mut dyn Folder, files: &Files, whole_network: bool) -> Result
             }
         }
     }
-    forget(folder, NEXT)
+    remove_scratch(folder)?;
+    forget(folder, NEXT) // last: as long as it is there, all of this is done again
 }
 
 fn inside(at: &str, name: &str) -> String {

@@ -7,7 +7,7 @@ use crate::{SetupError, files::Files, folder::DirFolder, folder::Folder as _};
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
@@ -62,23 +62,29 @@ impl Judge {
             .stderr(Stdio::null())
             .spawn()
             .map_err(fail)?;
-        let (send, receive) = mpsc::sync_channel(1);
-        let out = child.stdout.take();
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(out) = out {
-                let _ = out.take(MAX_OUTPUT).read_to_end(&mut bytes);
-            }
-            let _ = send.send(bytes);
-        });
-        let said = receive.recv_timeout(WITHIN);
-        if said.is_err() {
-            let _ = child.kill();
-        }
+        let said = read_within(&mut child, MAX_OUTPUT, WITHIN);
         let status = child.wait().map_err(fail)?;
-        let said = said.map_err(|_| fail(std::io::Error::from(std::io::ErrorKind::TimedOut)))?;
+        let said = said.ok_or_else(|| fail(std::io::Error::from(std::io::ErrorKind::TimedOut)))?;
         Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
     }
+}
+
+/// A program's output, at most `max` bytes; none, and the program is ended, if it takes longer.
+pub(crate) fn read_within(child: &mut Child, max: u64, within: Duration) -> Option<Vec<u8>> {
+    let (send, receive) = mpsc::sync_channel(1);
+    let out = child.stdout.take();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(out) = out {
+            let _ = out.take(max).read_to_end(&mut bytes);
+        }
+        let _ = send.send(bytes);
+    });
+    let said = receive.recv_timeout(within).ok();
+    if said.is_none() {
+        let _ = child.kill();
+    }
+    said
 }
 
 /// What is missing, if that is all that is wrong.

@@ -15,8 +15,12 @@
 //! | [`answers`] | what people type, checked; what is written for it |
 //! | [`console`] | lines on every console, without a shell behind them |
 //! | [`wizard`] | the questions of the first start |
+//! | [`reset`] | everything that the box knows is destroyed |
+//! | [`backup`] | the configuration, sealed to two people |
+//! | [`scrub`], [`support`] | what a stranger needs to help, without secrets |
 
 pub mod answers;
+pub mod backup;
 pub mod bundle;
 pub mod code;
 pub mod commit;
@@ -28,6 +32,9 @@ pub mod judge;
 pub mod links;
 pub mod places;
 pub mod provision;
+pub mod reset;
+pub mod scrub;
+pub mod support;
 pub mod trial;
 pub mod wizard;
 

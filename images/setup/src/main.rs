@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use image_setup::places::Places;
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-/// First start, provisioning, network on trial.
+/// First start, provisioning, network on trial, reset, backup, support.
 #[derive(Debug, Parser)]
 #[command(name = "xinguan-setup", version)]
 struct Arguments {
@@ -32,6 +32,15 @@ enum Command {
     /// A network on trial
     #[command(subcommand)]
     Network(commands::network::NetworkCommand),
+    /// Destroy everything that this box knows; the request holds its serial number
+    Reset {
+        /// the request: removed, whatever comes of it
+        request: PathBuf,
+    },
+    /// On the box: write the support bundle, the backup and the certificate request to a stick
+    Export(commands::export::ExportArgs),
+    /// At an office: take one person's layer off a backup
+    Open(commands::export::OpenArgs),
 }
 
 /// 0 done; 1 refused or failed, nothing was changed; 2 command line; 3 `network watch`: the time is over.
@@ -54,5 +63,8 @@ fn run(command: &Command, places: &Places) -> Result<ExitCode> {
         Command::Answers(args) => commands::wizard::write(args, places),
         Command::Provision(command) => commands::provision::run(command, places),
         Command::Network(command) => commands::network::run(command, places),
+        Command::Reset { request } => commands::reset::run(request, places),
+        Command::Export(args) => commands::export::export(args, places),
+        Command::Open(args) => commands::export::open(args),
     }
 }

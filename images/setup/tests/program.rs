@@ -332,3 +332,82 @@ fn a_stick_from_the_supervisor_configures_a_box() {
     let mode = fs::metadata(at("var/lib/xinguan/setup/provision.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o022, 0, "nobody else writes our records");
 }
+
+#[test]
+fn a_box_is_backed_up_and_replaced_by_two_people() {
+    let dir = new_box();
+    let at = |path: &str| dir.path().join(path);
+    let person = |n: u8| gw_sm::KeyPair::from_secret(gw_proto::Scheme::Sm2Sm3, [n; 32]).unwrap();
+    for n in 1..=2 {
+        fs::write(at(&format!("{n}.pem")), &**gw_sm::cert::key_to_pem(&person(n)).unwrap()).unwrap();
+    }
+    let people = [*person(1).public_key(), *person(2).public_key()];
+    fs::create_dir_all(at("sys/class/dmi/id")).unwrap();
+    fs::write(at("sys/class/dmi/id/product_serial"), "XG 0001\n").unwrap();
+    fs::write(
+        at("config/xinguan.toml"),
+        "[keystore.tpm2]\npin = \"000b9f\"\n[identity]\nnode_ca_chain = \"node-ca.pem\"\n",
+    )
+    .unwrap();
+    fs::write(at("config/node-ca.pem"), "old").unwrap();
+    fs::write(at("config/backup-recipients.json"), serde_json::to_vec(&people).unwrap()).unwrap();
+    fs::create_dir(at("stick")).unwrap();
+    let gateway = gateway();
+    let out = setup(&dir, &["export", at("stick").to_str().unwrap(), "--xinguan", gateway.to_str().unwrap()]);
+    assert!(out.status.success(), "{out:?}");
+    let said = text(&out.stdout);
+    assert!(
+        said.find("config/xinguan.toml: ").unwrap() < said.find("xg-0001-support.json").unwrap(),
+        "{said}"
+    );
+    let support = fs::read_to_string(at("stick/xg-0001-support.json")).unwrap();
+    assert!(support.contains("xinguan 0.") && !support.contains("000b9f"), "{support}");
+    assert!(said.contains(&gw_proto::sm3(support.as_bytes()).to_string()), "{said}");
+
+    let open = |file: &str, key: &str, out: &str| {
+        let (file, key, out) = (at(file), at(key), at(out));
+        let paths = [file.to_str().unwrap(), "--key", key.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        setup(&dir, &[&["open"][..], &paths[..], &["--new-serial", "XG-0002"]].concat())
+    };
+    assert!(
+        text(&open("stick/xg-0001-backup.json", "2.pem", "half").stderr)
+            .contains("the other person is first")
+    );
+    assert!(open("stick/xg-0001-backup.json", "1.pem", "half").status.success());
+    let done = open("half", "2.pem", "restored");
+    assert!(text(&done.stdout).contains("enrol anew"), "{done:?}");
+    assert!(!fs::read_to_string(at("restored/xinguan.toml")).unwrap().contains("pin"));
+    assert!(fs::read_to_string(at("restored/enrol-anew.json")).unwrap().contains("XG-0002"));
+    assert!(!at("restored/node-ca.pem").exists());
+}
+
+#[test]
+fn a_reset_needs_this_boxs_number() {
+    let dir = new_box();
+    let at = |path: &str| dir.path().join(path);
+    for folder in ["sys/class/dmi/id", "run/xinguan"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    fs::write(at("sys/class/dmi/id/product_serial"), "XG-0001\n").unwrap();
+    fs::write(at("config/xinguan.toml"), "x").unwrap();
+    let request = at("run/xinguan/factory-reset");
+    let reset = |typed: &str| {
+        fs::write(&request, typed).unwrap();
+        setup(&dir, &["reset", request.to_str().unwrap()])
+    };
+    let out = reset("XG-0002");
+    assert!(text(&out.stderr).contains("this box is `XG-0001`"), "{out:?}");
+    assert!(
+        at("config/xinguan.toml").exists() && !request.exists() && !at("run/xinguan/clear-data-key").exists()
+    );
+    let out = reset("XG-0001");
+    assert!(out.status.success(), "{out:?}");
+    assert!(text(&out.stdout).contains("1 files of the configuration are overwritten"), "{out:?}");
+    assert_eq!(fs::read_dir(at("config")).unwrap().count(), 0);
+    assert!(at("run/xinguan/clear-data-key").exists());
+    // the power went in the middle of it
+    fs::write(at("config/xinguan.toml"), "x").unwrap();
+    fs::write(at("config/reset.pending"), "").unwrap();
+    assert!(text(&setup(&dir, &["boot"]).stdout).contains("interrupted factory reset was completed"));
+    assert_eq!(fs::read_dir(at("config")).unwrap().count(), 0);
+}

@@ -1,20 +1,24 @@
 //! One file per command: arguments, then what the library does.
 
+pub(crate) mod export;
 pub(crate) mod network;
 pub(crate) mod provision;
+pub(crate) mod reset;
 pub(crate) mod wizard;
 
 use anyhow::{Context as _, Result};
+use gw_sm::{KeyPair, cert::key_from_pem};
 use image_setup::{
     folder::{DirFolder, Folder as _},
     judge::Judge,
-    places::Places,
+    places::{Places, read_text},
 };
 use std::{
     fs::{File, OpenOptions},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// One line for the console.
 pub(crate) fn say(text: &str) -> Result<()> {
@@ -31,6 +35,12 @@ pub(crate) fn ours(places: &Places) -> DirFolder {
 /// Asks for a restart: `setup-restart.path` waits for this file.
 pub(crate) fn restart(places: &Places) -> Result<()> {
     Ok(ours(places).write("restart", b"")?)
+}
+
+/// A private key out of its file.
+pub(crate) fn load_key(path: &Path) -> Result<KeyPair> {
+    let text = Zeroizing::new(read_text(path, 16 << 10)?);
+    key_from_pem(&text).with_context(|| format!("{} is no key", path.display()))
 }
 
 pub(crate) fn judge(places: &Places, program: Option<&PathBuf>) -> Judge {

@@ -7,6 +7,7 @@ use image_setup::{
     files::{Files, MAX_FILE, NETWORK},
     folder::{DirFolder, Folder, replace},
     places::{Places, read_bytes},
+    reset,
     trial::{self, Now, Stand},
 };
 use rustix::{
@@ -103,6 +104,12 @@ fn consume(request: &Path) -> Result<()> {
 pub(crate) fn boot(places: &Places) -> Result<ExitCode> {
     let _lock = lock(places)?;
     let mut config = places.config();
+    if reset::pending(places) {
+        say(&format!(
+            "setup: an interrupted factory reset was completed, {} files",
+            reset::finish(places, || Ok(()))?
+        ))?;
+    }
     for line in trial::recover(&mut config, &now(places)?)? {
         say(&format!("setup: {line}"))?;
     }

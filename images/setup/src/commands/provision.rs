@@ -1,16 +1,15 @@
 //! `xinguan-setup provision …`
 
-use super::{judge, lock, restart, say};
+use super::{judge, load_key, lock, restart, say};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use gw_proto::{Clock as _, clock::SystemClock};
-use gw_sm::{KeyPair, cert::key_from_pem};
 use image_setup::{
     bundle::{self, Pins},
     code::Code,
     files::Files,
     folder::DirFolder,
-    places::{Places, read_bytes, read_text},
+    places::{Places, read_bytes},
     provision::{Host, Outcome, take},
 };
 use std::{
@@ -134,11 +133,6 @@ fn make(args: &MakeArgs) -> Result<()> {
         args.out.display(),
         bytes.len()
     ))
-}
-
-fn load_key(path: &Path) -> Result<KeyPair> {
-    let text = read_text(path, 16 << 10)?;
-    key_from_pem(&text).with_context(|| format!("{} is no key", path.display()))
 }
 
 fn show(file: &Path, code: &str) -> Result<()> {
