@@ -128,11 +128,7 @@ fn make(args: &MakeArgs) -> Result<()> {
     for key in &keys {
         say(&format!("enrolment code {}", Code::of(key.public_key())))?;
     }
-    say(&format!(
-        "{}: {} bytes; copy it to a FAT stick labelled XINGUAN-PROV",
-        args.out.display(),
-        bytes.len()
-    ))
+    say(&format!("{}: {} bytes; copy it to a FAT stick labelled XINGUAN-IN", args.out.display(), bytes.len()))
 }
 
 fn show(file: &Path, code: &str) -> Result<()> {

@@ -53,8 +53,8 @@ pub(crate) fn ask(args: &WizardArgs, places: &Places) -> Result<ExitCode> {
                     ("答案已接受。本机重启后生成密钥。", "Accepted. The box restarts and makes its keys.")
                 } else {
                     (
-                        "答案已接受。本机重启；随后插入监管方的 U 盘（卷标 XINGUAN-PROV）。",
-                        "Accepted. The box restarts; then plug in the supervisor's stick (label XINGUAN-PROV).",
+                        "答案已接受。本机重启；随后插入监管方的 U 盘（卷标 XINGUAN-IN）。",
+                        "Accepted. The box restarts; then plug in the supervisor's stick (label XINGUAN-IN).",
                     )
                 };
                 consoles.say(&said(zh, en))?;
