@@ -1,5 +1,5 @@
 //! The program on a box of files: the questions before a real terminal, a network on trial, a stick.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail the test")]
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::{
