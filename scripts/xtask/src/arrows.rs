@@ -59,8 +59,7 @@ const DEVELOPMENT: &[&str] = &["hsm-soft", "hsm-tis-model", "hsm-sdf-testlib", "
 /// JSON (proto), Merkle batches with their signatures (proof), certificates and RFC 8998 (sm), all of which a
 /// malicious gateway speaks too; and the development keystore's file, which a thief of keys opens.
 /// So are evidence and manifests (attest); and boxes of a test's own attest with a simulated chip (hsm-tpm2).
-const FORMATS: &[&str] =
-    &["gw-proto", "gw-proof", "gw-sm", "gw-attest", "hsm-api", "hsm-soft", "hsm-tpm2"];
+const FORMATS: &[&str] = &["gw-proto", "gw-proof", "gw-sm", "gw-attest", "hsm-api", "hsm-soft", "hsm-tpm2"];
 /// Help for tests, allowed to any crate's tests.
 const TEST_HELP: &[&str] = &["hsm-soft", "hsm-conformance", "hsm-tis-model", "hsm-sdf-testlib", "hsm-tpm2"];
 
