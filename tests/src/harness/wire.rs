@@ -142,6 +142,8 @@ impl Connection {
     async fn send(&mut self, request: http::request::Builder, body: Vec<u8>) -> Result<Reply> {
         let request = request.header("host", "gateway").body(Full::new(Bytes::from(body)))?;
         let work = async {
+            // the answer before may be read and its end not yet seen
+            self.sender.ready().await?;
             let (parts, body) = self.sender.send_request(request).await?.into_parts();
             let text = |v: &http::HeaderValue| v.to_str().unwrap_or_default().to_owned();
             let headers = parts.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();

@@ -17,7 +17,7 @@ use blackbox::{
     },
 };
 use gw_proto::{
-    B64, NodeId, PublicKey, Scheme, Signature, Standing, UnixMillis,
+    B64, Digest, NodeId, PublicKey, Scheme, Signature, Standing, UnixMillis,
     record::{KeySignature, Node, Record, SignedBatch, Writer},
 };
 use gw_sm::{
@@ -69,12 +69,14 @@ impl Signer for NodeSigner<'_> {
     }
 }
 
-/// The supervisor judges by a manifest of the test's own, and believes a root of the test's own. Before it starts.
-pub fn prepare(c: &Consortium, scheme: Scheme) -> Result<KeyPair> {
+/// The supervisor judges by a manifest of the test's own, and believes a root of the test's own, whose key is given back
+/// with the manifest's digest. Before it starts.
+pub fn prepare(c: &Consortium, scheme: Scheme) -> Result<(KeyPair, Digest)> {
     let folder = c.file("fleet");
     std::fs::create_dir_all(folder.join("manifests"))?;
     let maker = key(Scheme::Sm2Sm3)?;
-    std::fs::write(folder.join("manifests/simulated.json"), machine::manifest(&maker, now())?)?;
+    let (manifest, digest) = machine::manifest(&maker, now())?;
+    std::fs::write(folder.join("manifests/simulated.json"), manifest)?;
     let makers = json!({ "threshold": 1, "keys": [maker.public_key()] });
     std::fs::write(folder.join("makers.json"), makers.to_string())?;
     let root = key(scheme)?;
@@ -94,7 +96,7 @@ pub fn prepare(c: &Consortium, scheme: Scheme) -> Result<KeyPair> {
         // all boxes of a test share one address
         set(t, "listen.man.limits.per_address", 2048);
     })?;
-    Ok(root)
+    Ok((root, digest))
 }
 
 /// Makes boxes: the first `real` with swtpm.

@@ -134,8 +134,8 @@ fn written(events: &[(u8, u32, Vec<u8>, [u8; 32])]) -> Vec<u8> {
     out
 }
 
-/// The release's manifest, signed by one maker.
-pub fn manifest(maker: &KeyPair, now: UnixMillis) -> Result<Vec<u8>> {
+/// The release's manifest, signed by one maker; and what governance lists of it.
+pub fn manifest(maker: &KeyPair, now: UnixMillis) -> Result<(Vec<u8>, Digest)> {
     let expected = |component: &str, digest| Expected { component: component.to_owned(), digest };
     let of = |digest| ExpectedDigest::OneOf(Digests { sha256: vec![digest], sm3: vec![] });
     let mut pcrs = Vec::new();
@@ -158,7 +158,8 @@ pub fn manifest(maker: &KeyPair, now: UnixMillis) -> Result<Vec<u8>> {
         image: None,
         pcrs,
     };
+    let digest = manifest.digest()?;
     let signature = maker.sign(&manifest.signing_input()?)?;
     let signatures = vec![ManifestSignature { key: maker.public_key().id(), signature }];
-    Ok(serde_json::to_vec(&SignedManifest { manifest, signatures })?)
+    Ok((serde_json::to_vec(&SignedManifest { manifest, signatures })?, digest))
 }

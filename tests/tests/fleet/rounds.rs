@@ -6,7 +6,7 @@ use super::{
 };
 use anyhow::{Context as _, Result, ensure};
 use blackbox::{
-    Consortium, Listener, SUPERVISOR,
+    Consortium, Listener, Profile, Reply, SUPERVISOR,
     harness::{thief::first_cert, wire::Connection},
 };
 use gw_attest::{
@@ -16,7 +16,10 @@ use gw_attest::{
 use gw_proto::{B64, Digest, Hex};
 use gw_sm::tls::Trust;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 /// The channel binding of evidence.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-xinguan-attest-1";
@@ -33,24 +36,55 @@ pub struct Round {
     pub bytes: usize,
 }
 
-/// A session of its own, as each gateway has.
+/// The supervisor's door for other gateways.
+pub struct Door {
+    profile: Profile,
+    trust: Trust,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// Of a consortium's supervisor.
+    pub fn of(c: &Consortium) -> Result<Self> {
+        let trust = Trust { roots: vec![first_cert(&c.file("pki/man-root.pem"))?.into()], crls: Vec::new() };
+        Ok(Self { profile: c.profile(), trust, address: c.address(SUPERVISOR, Listener::Man)? })
+    }
+
+    /// A session of a box's own.
+    pub async fn open(&self, device: &Device) -> Result<Connection> {
+        Connection::open(self.profile, &device.identity, &self.trust, self.address).await
+    }
+}
+
+/// A session of a box's own.
 pub async fn connect(c: &Consortium, device: &Device) -> Result<Connection> {
-    let trust = Trust { roots: vec![first_cert(&c.file("pki/man-root.pem"))?.into()], crls: Vec::new() };
-    let to = c.address(SUPERVISOR, Listener::Man)?;
-    Connection::open(c.profile(), &device.identity, &trust, to).await
+    Door::of(c)?.open(device).await
+}
+
+/// A nonce.
+pub async fn ask(at: &mut Connection) -> Result<Hex<32>> {
+    let asked = at.post("/man/v1/challenges", b"{}".to_vec()).await?;
+    ensure!(asked.status == 200, "no nonce: {}", String::from_utf8_lossy(&asked.body));
+    Ok(asked.json()?["nonce"].as_str().context("no nonce")?.parse()?)
+}
+
+/// Evidence over a nonce and this session, as it is sent.
+pub fn bundle(device: &Device, nonce: Hex<32>, at: &Connection) -> Result<Vec<u8>> {
+    Ok(evidence(device, nonce, &at.export(EXPORTER_LABEL, &nonce.0)?)?.to_json()?)
+}
+
+/// What the supervisor says to it.
+pub async fn answer(at: &mut Connection, nonce: Hex<32>, bundle: Vec<u8>) -> Result<Reply> {
+    at.post(&format!("/man/v1/challenges/{nonce}/evidence"), bundle).await
 }
 
 /// One round.
 pub async fn round(device: &Device, at: &mut Connection) -> Result<Round> {
     let began = Instant::now();
-    let asked = at.post("/man/v1/challenges", b"{}".to_vec()).await?;
-    ensure!(asked.status == 200, "no nonce: {}", String::from_utf8_lossy(&asked.body));
-    let asked = asked.json()?;
-    let nonce: Hex<32> = asked["nonce"].as_str().context("no nonce")?.parse()?;
-    let channel = at.export(EXPORTER_LABEL, &nonce.0)?;
-    let bundle = evidence(device, nonce, &channel)?.to_json()?;
+    let nonce = ask(at).await?;
+    let bundle = bundle(device, nonce, at)?;
     let (bytes, sent) = (bundle.len(), Instant::now());
-    let told = at.post(&format!("/man/v1/challenges/{nonce}/evidence"), bundle).await?;
+    let told = answer(at, nonce, bundle).await?;
     let (whole, judged) = (began.elapsed(), sent.elapsed());
     ensure!(told.status == 200, "no verdict: {}", String::from_utf8_lossy(&told.body));
     let told = told.json()?;
