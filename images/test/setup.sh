@@ -33,7 +33,7 @@ provisioning_stick() {
   local setup="${OUT%/image}/debug/xinguan-setup"
   cargo build --locked -p image-setup
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$BOX/signer.pem" 2> /dev/null
-  CODE=$("$setup" provision code "$BOX/signer.pem" | head -1)
+  CODE=$("$setup" provision code "$BOX/signer.pem" | sed -n 1p)
   CODE=${CODE,,} # as people type
   "$DEV" dev consortium --out "$BOX/draft" --address "$HERE" --base-port "$BASE" --enterprises 3 > "$BOX/draft.log"
   mkdir -p "$BOX/bundle"
