@@ -28,6 +28,7 @@ use crate::{
     },
     supervisor::{
         attest::{Verifier, announce, silence},
+        four_eyes,
         store::SupervisorStore,
     },
     tags::Tags,
@@ -159,6 +160,7 @@ impl Gateway {
         tasks.spawn(attester::standing::run(Arc::clone(&app), background.clone()));
         tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
         tasks.spawn(announce::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(four_eyes::run(Arc::clone(&app), background.clone()));
         let listening = TaskTracker::new();
         for (server, router) in servers {
             tracing::info!(address = %server.local_addr(), "listening");

@@ -3,9 +3,14 @@
 //! ```text
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
 //! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
-//!                    attest decommission --device NODE --reason TEXT
+//!                    attest decommission --device NODE --reason TEXT, attest enrol RECORD --reason TEXT: proposals
+//!                    attest pending, attest approve|refuse|withdraw ID: another person
+//!                    attest audit: what people did
 //! anywhere           attest verify APPRAISAL --offline --makers MAKERS
 //! ```
+
+mod audit;
+mod proposals;
 
 use super::{
     Exit,
@@ -13,9 +18,12 @@ use super::{
 };
 use crate::{
     attester::{Enrolment, wire},
-    supervisor::attest::{
-        appraisal::{Appraisal, MAX_BYTES},
-        references,
+    supervisor::{
+        attest::{
+            appraisal::{Appraisal, MAX_BYTES},
+            references,
+        },
+        four_eyes::rules::Act,
     },
 };
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -36,14 +44,27 @@ use unicode_width::UnicodeWidthStr as _;
 pub enum AttestCommand {
     /// Print what a gateway is enrolled by: ask the gateway itself, with role view
     Record(At),
-    /// Enrol a gateway at a supervisor, or approve its configuration: with role operator, audited
+    /// Enrol a gateway at a supervisor, or approve its configuration: with role operator, audited; with a reason it is
+    /// proposed, which another chip, or a device whose enrolment was ended, takes
     Enrol(EnrolArgs),
     /// Each gateway's verdict, since when, and what is to blame: ask the supervisor, with role view
     Show(ShowArgs),
     /// Write what a gateway's newest verdict rests on, to be verified offline: with role auditor, audited
     Export(ExportArgs),
-    /// End a gateway's enrolment: for another chip, or for good: with role operator, audited
-    Decommission(DecommissionArgs),
+    /// Propose the end of a gateway's enrolment: with role operator, audited
+    Decommission(proposals::DecommissionArgs),
+    /// What waits for another person: with role view or operator
+    Pending(proposals::PendingArgs),
+    /// Approve what another person proposed, and have it done: with role operator, audited
+    Approve(proposals::ApproveArgs),
+    /// Refuse what another person proposed: with role operator, audited
+    Refuse(proposals::EndArgs),
+    /// Take back what one proposed: with role operator, audited
+    Withdraw(proposals::EndArgs),
+    /// What the supervisor's people did, checked: with role auditor
+    Audit(audit::AuditArgs),
+    /// Check an exported audit trail, without network
+    CheckAudit(audit::CheckArgs),
     /// Judge an exported appraisal once more, without network or configuration
     Verify(VerifyArgs),
 }
@@ -65,6 +86,9 @@ pub struct EnrolArgs {
     at: At,
     /// what `attest record` printed at the gateway
     record: PathBuf,
+    /// why it takes two people: it is proposed, not done
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 /// How to show.
@@ -90,19 +114,6 @@ pub struct ExportArgs {
     out: PathBuf,
 }
 
-/// Whose, and why.
-#[derive(Debug, Args)]
-pub struct DecommissionArgs {
-    #[command(flatten)]
-    at: At,
-    /// the device
-    #[arg(long)]
-    device: String,
-    /// why; it is kept
-    #[arg(long)]
-    reason: String,
-}
-
 /// What, believed under what.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -126,7 +137,13 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Enrol(args) => enrol(args, out).await,
         AttestCommand::Show(args) => show(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
-        AttestCommand::Decommission(args) => decommission(args, out).await,
+        AttestCommand::Decommission(args) => proposals::decommission(args, out).await,
+        AttestCommand::Pending(args) => proposals::pending(args, out).await,
+        AttestCommand::Approve(args) => proposals::approve(args, out).await,
+        AttestCommand::Refuse(args) => proposals::refuse(args, out).await,
+        AttestCommand::Withdraw(args) => proposals::withdraw(args, out).await,
+        AttestCommand::Audit(args) => audit::audit(args, out).await,
+        AttestCommand::CheckAudit(args) => audit::check(args, out),
         AttestCommand::Verify(args) => verify(args, out),
     }
 }
@@ -165,20 +182,15 @@ async fn record(at: &At, out: &mut (dyn Write + Send)) -> Result<Exit> {
 async fn enrol(args: &EnrolArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
     let record: Enrolment = serde_json::from_slice(&read(&args.record)?)
         .with_context(|| format!("{} is not what `attest record` prints", args.record.display()))?;
+    if let Some(reason) = &args.reason {
+        return proposals::propose(&args.at, Act::Enrol { record: Box::new(record) }, reason, out).await;
+    }
     let body = serde_json::to_vec(&record)?;
     let response = ask(&args.at, Method::POST, "/admin/v1/enrolments", body).await?;
     let answer: serde_json::Value = serde_json::from_slice(&response.body)?;
     let new = answer.get("new") == Some(&true.into());
     let what = if new { "已登记 enrolled" } else { "配置已批准 configuration approved" };
     writeln!(out, "{} ({}): {what}", record.device, record.institution)?;
-    Ok(Exit::Ok)
-}
-
-async fn decommission(args: &DecommissionArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
-    let path = format!("/admin/v1/devices/{}/decommission", args.device);
-    let body = serde_json::to_vec(&serde_json::json!({ "reason": args.reason }))?;
-    ask(&args.at, Method::POST, &path, body).await?;
-    writeln!(out, "{}: 已注销 decommissioned", args.device)?;
     Ok(Exit::Ok)
 }
 

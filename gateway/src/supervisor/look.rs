@@ -98,7 +98,7 @@ pub struct Looks {
 /// Follows one firm, for an identified auditor. In the journal first: the API and the console both come here.
 pub async fn recorded(app: &Arc<App>, who: &str, asked: LookRequest) -> Result<Looks, Rejection> {
     let tag = app.tags.subject(&asked.subject);
-    app.journal_note("look-up", serde_json::json!({ "subject_tag": tag, "by": who })).await?;
+    app.audit(who, "look-up", serde_json::json!({ "subject_tag": tag })).await?;
     let (work, who) = (Arc::clone(app), who.to_owned());
     tokio::task::spawn_blocking(move || at_subject(&work, &who, &asked)).await.map_err(Rejection::internal)?
 }

@@ -79,6 +79,8 @@ impl SupervisorStore {
         )?;
         db.execute_batch(super::attest::history::TABLES)?;
         super::attest::history::migrate(&db)?;
+        db.execute_batch(super::audit::TABLE)?;
+        db.execute_batch(super::four_eyes::store::TABLE)?;
         Ok(Self { db: Mutex::new(db) })
     }
     pub(super) fn db(&self) -> MutexGuard<'_, Connection> {

@@ -63,6 +63,8 @@ pub mod domain {
     pub const REFERENCE: &str = "xinguan/reference-manifest/1";
     /// a supervisor's history of verdicts on one gateway
     pub const VERDICTS: &str = "xinguan/verdicts/1";
+    /// A supervisor's record of what its people did.
+    pub const AUDIT: &str = "xinguan/audit/1";
 }
 
 /// Why a value has no canonical form.

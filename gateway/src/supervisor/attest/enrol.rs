@@ -61,23 +61,59 @@ impl Device {
 }
 
 /// Enrols a device, or approves one more configuration of one that is enrolled. Whether it was new.
+///
+/// One operator does this, where nothing is replaced and nobody ended an enrolment of device or chip before.
 pub fn enrol(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection> {
-    let manufacturers = app.verifier()?.references.manufacturers.as_ref();
-    matches_the_ledger(app, record)?;
-    let fresh = device(record, by, manufacturers, app.clock.now())?;
+    let fresh = examine(app, by, record)?;
     let store = app.supervisor_store()?;
     let known = store.enrolment(&record.device).map_err(Rejection::internal)?;
     let kept = match &known {
+        None if was_ended(app, &fresh)? => {
+            return Err(Rejection::new(
+                reject::SECOND_OPERATOR,
+                "an enrolment of this device or chip was ended: propose the new one, with a reason",
+            ));
+        }
         None => fresh,
         Some(known) => more(known, &fresh)?,
     };
-    store.enrol(&kept).map_err(|e| match e {
+    keep(app, &kept)?;
+    Ok(known.is_none())
+}
+
+/// Whether this record's enrolment takes two people. Refused where not even two may.
+pub fn takes_two(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection> {
+    let fresh = examine(app, by, record)?;
+    let known = app.supervisor_store()?.enrolment(&record.device).map_err(Rejection::internal)?;
+    match known {
+        None => was_ended(app, &fresh),
+        Some(known) => Ok(more(&known, &fresh).is_err()),
+    }
+}
+
+/// Enrols what two people agreed on, where nothing is enrolled any more.
+pub fn anew(app: &App, by: &str, record: &Enrolment) -> Result<(), Rejection> {
+    keep(app, &examine(app, by, record)?)
+}
+
+fn examine(app: &App, by: &str, record: &Enrolment) -> Result<Device, Rejection> {
+    let manufacturers = app.verifier()?.references.manufacturers.as_ref();
+    matches_the_ledger(app, record)?;
+    device(record, by, manufacturers, app.clock.now())
+}
+
+fn was_ended(app: &App, device: &Device) -> Result<bool, Rejection> {
+    let store = app.supervisor_store()?;
+    store.was_ended(&device.enrolled.device, device.endorsement()).map_err(Rejection::internal)
+}
+
+fn keep(app: &App, device: &Device) -> Result<(), Rejection> {
+    app.supervisor_store()?.enrol(device).map_err(|e| match e {
         super::history::EnrolError::Endorsement { device } => refuse(format!(
             "second enrolment: this endorsement key is enrolled as {device}; one chip is one device"
         )),
         other => Rejection::internal(other),
-    })?;
-    Ok(known.is_none())
+    })
 }
 
 fn refuse(detail: impl Into<String>) -> Rejection {
@@ -141,11 +177,15 @@ fn endorsed(
 /// Only the configuration may be another.
 fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
     if known.endorsement() != fresh.endorsement() {
-        return Err(refuse("chip swapped: this device is enrolled with another chip; decommission it first"));
+        return Err(refuse(
+            "chip swapped: this device is enrolled with another chip; another takes a proposal with a reason, and two people",
+        ));
     }
     let same = |d: &Device| Enrolled { configurations: Vec::new(), ..d.enrolled.clone() };
     if same(known) != same(fresh) || known.institution != fresh.institution {
-        return Err(refuse("keys changed: this device is enrolled with another key; decommission it first"));
+        return Err(refuse(
+            "keys changed: this device is enrolled with another key; another takes a proposal with a reason, and two people",
+        ));
     }
     let mut kept = known.clone();
     // enrolled before manufacturers were pinned

@@ -11,7 +11,7 @@
 //! | [`references`] | whose manifests count, and the manifests |
 //! | [`enrol`] | which chip is whose |
 //! | [`activate`] | the chip proves that it is the one |
-//! | [`decommission`] | the end of an enrolment |
+//! | [`decommission`] | what the end of an enrolment does on the ledger |
 //! | [`appraise`] | one bundle, from bytes to a kept verdict |
 //! | [`appraisal`] | the same once more, offline, from what was exported |
 //! | [`history`] | enrolments and verdicts in SQLite |
@@ -66,6 +66,9 @@ pub struct Verifier {
     limiter: DefaultKeyedRateLimiter<NodeId>,
     announcements: announce::Announcements,
     activations: Mutex<activate::Activations>,
+    /// one approved proposal is carried out at a time
+    pub(in crate::supervisor) acting: tokio::sync::Mutex<()>,
+    proposals_expire: Duration,
 }
 
 impl Verifier {
@@ -78,7 +81,14 @@ impl Verifier {
             limiter: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
             announcements: announce::Announcements::default(),
             activations: Mutex::default(),
+            acting: tokio::sync::Mutex::default(),
+            proposals_expire: config.proposals_expire,
         }
+    }
+
+    /// How long a proposal waits for a second person.
+    pub fn proposals_expire(&self) -> Duration {
+        self.proposals_expire
     }
 
     fn open(&self) -> MutexGuard<'_, Challenges> {
