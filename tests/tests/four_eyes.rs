@@ -36,6 +36,7 @@ fn story() -> Result<()> {
     // a third certificate, of the first operator
     let inside = Inside::make(&c, SUPERVISOR)?;
     let twin = inside.client("operator-3", Kind::Good)?;
+    inside.revoke(&[])?;
     inside.install(&c, SUPERVISOR, &[(&twin, ("operator-3", &["operator", "view"]))])?;
     c.configure(SUPERVISOR, |t| {
         for name in ["operator", "operator-3"] {
