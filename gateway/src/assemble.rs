@@ -157,6 +157,7 @@ impl Gateway {
         tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
         tasks.spawn(attester::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(attester::summons::run(Arc::clone(&app), background.clone()));
         tasks.spawn(attester::standing::run(Arc::clone(&app), background.clone()));
         tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
         tasks.spawn(announce::run(Arc::clone(&app), background.clone()));

@@ -186,6 +186,9 @@ problems! {
     PROPOSAL_CLOSED = "proposal-closed", 409, Caller, false, "The proposal is decided", "提议已结束",
         "Somebody approved, refused or withdrew it before, or nobody did in time; `detail` says which.",
         "See `xinguan attest pending --all`; propose it again if it is still wanted.";
+    DEVICE_AWAY = "device-not-connected", 504, Upstream, true, "The device gave no evidence", "设备未连接",
+        "Gateways dial out: evidence can be wanted only of one that holds a connection to this supervisor, or dials in before the time is up. `detail` says which it was.",
+        "See whether the box runs and reaches this supervisor (`xinguan doctor` there, `/admin/v1/status`), then ask again.";
     PEER_NOT_TRUSTED = "gateway-not-trusted", 403, Caller, false, "The asking gateway is not trusted", "请求方网关未通过远程证明",
         "A supervisor's verdict on the asking gateway is bad on the ledger, or it gives no evidence any more, and this gateway enforces that.",
         "See `detail`, and `/admin/v1/status` of the asking gateway for what failed; it is answered again from the block with a good verdict on.";

@@ -77,6 +77,7 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Man, "POST", "/man/v1/activations", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/activations/{id}/secret", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/summons", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges/{id}/evidence", Who::ListedNode),
     row(ListenerKind::Admin, "GET", "/healthz", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/readyz", Who::AnyOperator),
@@ -88,6 +89,8 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/enrolments", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices/{id}/appraisal", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/devices/{id}/challenge", Who::Role(OperatorRole::Operator)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/policy", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "POST", "/admin/v1/proposals", Who::Role(OperatorRole::Operator)),
     row(
         ListenerKind::Admin,

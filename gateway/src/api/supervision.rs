@@ -1,7 +1,9 @@
-//! `/admin/v1/proposals…` and `/admin/v1/audit`: what takes two people, and what people did.
+//! What a supervisor's people do with devices: ask for evidence, propose and decide, see who did what.
 //!
 //! | path | role | what |
 //! |---|---|---|
+//! | `POST /admin/v1/devices/{id}/challenge` | operator | evidence now, and the verdict on it |
+//! | `GET /admin/v1/policy` | view | what evidence is judged by |
 //! | `POST /admin/v1/proposals` | operator | propose to end or replace an enrolment |
 //! | `GET /admin/v1/proposals` | view or operator | those that wait, and the newest others |
 //! | `POST …/{id}/approval` | operator, another person | approve, and have it done |
@@ -11,13 +13,17 @@
 
 use super::{
     admin::bounds,
-    call::{self, Call, Reply, parse_json},
+    call::{self, Bounds, Call, Reply, parse_json},
 };
 use crate::{
     app::App,
     reject::{self, Rejection},
     stages::identify::{self, OperatorRole},
     supervisor::{
+        attest::{
+            fleet, rules,
+            summons::{self, ANSWER_WITHIN},
+        },
         audit,
         four_eyes::{
             self, Proposed, Why,
@@ -31,16 +37,36 @@ use axum::{
     http::{Request, Response},
     routing::{get, post},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Of a supervisor.
 pub(super) fn routes() -> axum::Router<Arc<App>> {
     axum::Router::new()
+        .route("/admin/v1/devices/{id}/challenge", post(challenge))
+        .route("/admin/v1/policy", get(policy))
         .route("/admin/v1/proposals", get(list).post(propose))
         .route("/admin/v1/proposals/{id}/approval", post(approve))
         .route("/admin/v1/proposals/{id}/refusal", post(refuse))
         .route("/admin/v1/proposals/{id}/withdrawal", post(withdraw))
         .route("/admin/v1/audit", get(trail))
+}
+
+async fn challenge(State(app): State<Arc<App>>, id: Id, request: Request<Body>) -> Response<Body> {
+    let bounds = Bounds { budget: ANSWER_WITHIN + Duration::from_secs(5), ..bounds(&app) };
+    call::run(&app, bounds, "challenge-device", request, |app, call| async move {
+        let who = identify::operator(&app, call.accepted, OperatorRole::Operator)?;
+        let device = fleet::device(&id.map(|Path(device)| device).unwrap_or_default())?;
+        Reply::json(&summons::now(&app, who.name(), &device).await?)
+    })
+    .await
+}
+
+async fn policy(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    call::run(&app, bounds(&app), "policy", request, |app, call| async move {
+        identify::operator(&app, call.accepted, OperatorRole::View)?;
+        Reply::json(&rules::show(&app)?)
+    })
+    .await
 }
 
 type Id = Result<Path<String>, PathRejection>;

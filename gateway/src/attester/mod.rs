@@ -9,6 +9,7 @@
 //! | [`measure`] | extends the gateway's own PCR at start, once per boot of the chip, with a log |
 //! | [`evidence`] | the bundle |
 //! | [`rounds`] | when whom, and what they said |
+//! | [`summons`] | a call held open at each supervisor, for evidence at any moment |
 //! | [`standing`] | what the ledger says of this gateway, said when it changes |
 //! | [`wire`] | the two exchanges over the MAN |
 
@@ -16,6 +17,7 @@ pub mod evidence;
 pub mod measure;
 pub mod rounds;
 pub mod standing;
+pub mod summons;
 pub mod wire;
 
 pub use evidence::{Chip, bank};
@@ -27,7 +29,7 @@ use gw_attest::evidence::{Measured, Software};
 use gw_proto::{B64, Digest, InstitutionId, NodeId, PublicKey, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -57,6 +59,8 @@ pub struct Ready {
     /// the firmware's event log
     pub boot_log: Option<PathBuf>,
     last: Mutex<BTreeMap<NodeId, Last>>,
+    wanted: Mutex<BTreeSet<NodeId>>,
+    wake: tokio::sync::Notify,
 }
 
 /// The end of the last round with one supervisor.
@@ -133,12 +137,25 @@ fn ready(config: &Config, chip: Chip) -> Result<Ready, String> {
         configuration: config.digest,
         boot_log: config.attestation.event_log.clone(),
         last: Mutex::default(),
+        wanted: Mutex::default(),
+        wake: tokio::sync::Notify::new(),
     })
 }
 
 impl Ready {
     fn last(&self) -> MutexGuard<'_, BTreeMap<NodeId, Last>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This supervisor wants evidence now.
+    fn want(&self, supervisor: NodeId) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(supervisor);
+        self.wake.notify_one();
+    }
+
+    /// Whether it did; asked once.
+    fn is_wanted(&self, supervisor: &NodeId) -> bool {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(supervisor)
     }
 
     fn enrolment(&self, config: &Config, node_key: PublicKey) -> Option<Enrolment> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
-//! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
+//! at the supervisor  attest enrol RECORD          attest show|policy    attest now NODE    attest export --device NODE ─▶ APPRAISAL
 //!                    attest decommission --device NODE --reason TEXT, attest enrol RECORD --reason TEXT: proposals
 //!                    attest pending, attest approve|refuse|withdraw ID: another person
 //!                    attest audit: what people did
@@ -10,6 +10,7 @@
 //! ```
 
 mod audit;
+mod now;
 mod proposals;
 
 use super::{
@@ -29,6 +30,7 @@ use crate::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use gw_attest::Check;
+use gw_policy::Trust;
 use gw_proto::UnixMillis;
 use http::Method;
 use serde::Deserialize;
@@ -49,6 +51,10 @@ pub enum AttestCommand {
     Enrol(EnrolArgs),
     /// Each gateway's verdict, since when, and what is to blame: ask the supervisor, with role view
     Show(ShowArgs),
+    /// Have a gateway give evidence now, and wait for the verdict: with role operator, audited
+    Now(now::NowArgs),
+    /// What evidence is judged by: with role view
+    Policy(now::PolicyArgs),
     /// Write what a gateway's newest verdict rests on, to be verified offline: with role auditor, audited
     Export(ExportArgs),
     /// Propose the end of a gateway's enrolment: with role operator, audited
@@ -136,6 +142,8 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Record(at) => record(at, out).await,
         AttestCommand::Enrol(args) => enrol(args, out).await,
         AttestCommand::Show(args) => show(args, out).await,
+        AttestCommand::Now(args) => now::now(args, out).await,
+        AttestCommand::Policy(args) => now::policy(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
         AttestCommand::Decommission(args) => proposals::decommission(args, out).await,
         AttestCommand::Pending(args) => proposals::pending(args, out).await,
@@ -217,6 +225,8 @@ struct Line {
     standing: String,
     since: Option<UnixMillis>,
     failed: Vec<Check>,
+    ledger: Option<Trust>,
+    agrees: Option<bool>,
 }
 
 async fn show(args: &ShowArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
@@ -234,15 +244,15 @@ async fn show(args: &ShowArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
 fn render(fleet: &Fleet) -> String {
     let mut s = String::new();
     let _ = writeln!(s, "设备证明 / devices, {}", fleet.at.rfc3339());
-    let row = |cells: [&str; 4]| {
-        let widths = [22, 20, 22, 26];
+    let row = |cells: [&str; 5]| {
+        let widths = [22, 20, 22, 26, 24];
         let cell = |(text, width): (&str, usize)| {
             let fill = usize::max(width, text.width() + 1) - text.width();
             format!("{text}{}", " ".repeat(fill))
         };
         cells.into_iter().zip(widths).map(cell).collect::<String>()
     };
-    let head = row(["设备 device", "机构 institution", "结论 verdict", "自 since"]);
+    let head = row(["设备 device", "机构 institution", "结论 verdict", "自 since", "账本 ledger"]);
     let _ = writeln!(s, "{head}责任组件 to blame");
     for d in &fleet.devices {
         let standing = match d.standing.as_str() {
@@ -253,10 +263,21 @@ fn render(fleet: &Fleet) -> String {
         };
         let since = d.since.map_or_else(|| "-".to_owned(), UnixMillis::rfc3339);
         let blame = wire::blame(&d.failed);
-        let line = row([&d.device, &d.institution, standing, &since]);
+        let ledger = ledger(d);
+        let line = row([&d.device, &d.institution, standing, &since, &ledger]);
         let _ = writeln!(s, "{}", format!("{line}{blame}").trim_end());
     }
     s
+}
+
+/// What the ledger says, and whether that is what is found here.
+fn ledger(d: &Line) -> String {
+    let word = d.ledger.as_ref().map_or("未列 not listed", Trust::as_str);
+    match d.agrees {
+        Some(true) => format!("{word} ="),
+        Some(false) => format!("{word} ≠ 不一致 DIFFERS"),
+        None => word.to_owned(),
+    }
 }
 
 fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {

@@ -7,6 +7,7 @@ mod certificates;
 mod command;
 mod disk;
 mod network;
+mod trust;
 
 pub use command::{DoctorArgs, main};
 pub use network::{Head, HeadSource, PeerProbe};
@@ -46,7 +47,7 @@ impl Status {
 pub struct Finding {
     /// how bad
     pub status: Status,
-    /// which check: `clock`, `certificate`, `ledger`, `disk`, `peer`
+    /// which check: `clock`, `certificate`, `ledger`, `disk`, `peer`, `trust`
     pub check: &'static str,
     /// what was seen
     pub what: String,
@@ -98,6 +99,7 @@ pub struct Patient<'a> {
 pub async fn examine(p: &Patient<'_>) -> Vec<Finding> {
     let now = p.clock.now();
     let mut found = certificates::check(p.config, p.material, now);
+    found.extend(trust::check(p.config, now));
     found.extend(network::ledgers(p.ledgers, now, p.staleness).await);
     found.extend(disk::check(&p.config.node.data_dir));
     found.extend(network::peers(p.probe, p.peers, now).await);

@@ -50,6 +50,7 @@ pub fn appraise(
     };
     store.keep_verdict(&verdict, Some(&appraisal)).map_err(Rejection::internal)?;
     verifier.announcements.note(device);
+    verifier.calls.judged();
     report(&verdict);
     Ok(verdict)
 }

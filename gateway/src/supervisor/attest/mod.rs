@@ -15,6 +15,8 @@
 //! | [`appraise`] | one bundle, from bytes to a kept verdict |
 //! | [`appraisal`] | the same once more, offline, from what was exported |
 //! | [`history`] | enrolments and verdicts in SQLite |
+//! | [`summons`] | evidence at any moment, over calls that gateways hold open |
+//! | [`rules`] | the policy in force, for people |
 //! | [`silence`] | no evidence is a verdict too |
 //! | [`announce`] | verdicts go to the ledger: others act on them |
 //! | [`fleet`] | what an operator sees |
@@ -28,7 +30,9 @@ pub mod enrol;
 pub mod fleet;
 pub mod history;
 pub mod references;
+pub mod rules;
 pub mod silence;
+pub mod summons;
 
 use crate::{
     app::App,
@@ -69,6 +73,8 @@ pub struct Verifier {
     /// one approved proposal is carried out at a time
     pub(in crate::supervisor) acting: tokio::sync::Mutex<()>,
     proposals_expire: Duration,
+    /// calls that gateways hold open
+    pub calls: summons::Calls,
 }
 
 impl Verifier {
@@ -83,6 +89,7 @@ impl Verifier {
             activations: Mutex::default(),
             acting: tokio::sync::Mutex::default(),
             proposals_expire: config.proposals_expire,
+            calls: summons::Calls::default(),
         }
     }
 
