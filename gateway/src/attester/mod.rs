@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`measure`] | extends the gateway's own PCR at start, once per boot of the chip, with a log |
+//! | [`files`] | which files the configuration names |
 //! | [`evidence`] | the bundle |
 //! | [`rounds`] | when whom, and what they said |
 //! | [`summons`] | a call held open at each supervisor, for evidence at any moment |
@@ -14,6 +15,7 @@
 //! | [`wire`] | the two exchanges over the MAN |
 
 pub mod evidence;
+pub mod files;
 pub mod measure;
 pub mod rounds;
 pub mod standing;
@@ -56,6 +58,8 @@ pub struct Ready {
     pub inventory: Vec<Software>,
     /// SM3 of the configuration file
     pub configuration: Digest,
+    /// SM3 of each file that it names, by role
+    pub files: BTreeMap<String, Digest>,
     /// the firmware's event log
     pub boot_log: Option<PathBuf>,
     last: Mutex<BTreeMap<NodeId, Last>>,
@@ -90,6 +94,9 @@ pub struct Enrolment {
     pub endorsement_certificate: B64,
     /// approved with it: SM3 of the configuration file
     pub configuration: Digest,
+    /// likewise: SM3 of each file that it names, by role
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Digest>,
 }
 
 impl Attester {
@@ -123,7 +130,8 @@ impl Attester {
 
 fn ready(config: &Config, chip: Chip) -> Result<Ready, String> {
     let inventory = measure::inventory().map_err(|e| e.to_string())?;
-    let wanted = measure::wanted(chip.bank, &inventory, &config.digest).map_err(|e| e.to_string())?;
+    let files = files::digests(config).map_err(|e| crate::assemble::chain(&e))?;
+    let wanted = measure::wanted(chip.bank, &inventory, &config.digest, &files).map_err(|e| e.to_string())?;
     let log = config.node.data_dir.join("measured.json");
     let measured =
         measure::extend(&*chip.pcrs, chip.bank, &log, &wanted).map_err(|e| crate::assemble::chain(&e))?;
@@ -135,6 +143,7 @@ fn ready(config: &Config, chip: Chip) -> Result<Ready, String> {
         measured,
         inventory,
         configuration: config.digest,
+        files,
         boot_log: config.attestation.event_log.clone(),
         last: Mutex::default(),
         wanted: Mutex::default(),
@@ -166,6 +175,7 @@ impl Ready {
             attestation_key: B64(self.chip.attestor.attestation_key().public_area),
             endorsement_certificate: B64(self.chip.endorsement.clone().ok()?),
             configuration: self.configuration,
+            files: self.files.clone(),
         })
     }
 }

@@ -59,6 +59,8 @@ pub mod domain {
     pub const INVENTORY: &str = "xinguan/inventory/1";
     /// A box's configuration, as measured.
     pub const CONFIGURATION: &str = "xinguan/configuration/1";
+    /// One file that a box's configuration names, as measured.
+    pub const CONFIGURATION_FILE: &str = "xinguan/configuration-file/1";
     /// What a release should measure, signed by the image build.
     pub const REFERENCE: &str = "xinguan/reference-manifest/1";
     /// a supervisor's history of verdicts on one gateway

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Material},
     dial::Peer,
 };
-use gw_proto::Clock;
+use gw_proto::{Clock, UnixMillis};
 use std::{io::Write, sync::Arc, time::Duration};
 
 /// How bad.
@@ -99,10 +99,16 @@ pub struct Patient<'a> {
 pub async fn examine(p: &Patient<'_>) -> Vec<Finding> {
     let now = p.clock.now();
     let mut found = certificates::check(p.config, p.material, now);
-    found.extend(trust::check(p.config, now));
+    found.extend(at_home(p.config, now));
     found.extend(network::ledgers(p.ledgers, now, p.staleness).await);
-    found.extend(disk::check(&p.config.node.data_dir));
     found.extend(network::peers(p.probe, p.peers, now).await);
+    found
+}
+
+/// What needs neither keys nor network.
+fn at_home(config: &Config, now: UnixMillis) -> Vec<Finding> {
+    let mut found = trust::check(config, now);
+    found.extend(disk::check(&config.node.data_dir));
     found
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use gw_attest::{
     attest_structure::{Signs, parse_chip_key},
-    decide::Enrolled,
+    decide::{ApprovedFiles, Enrolled},
     endorsement::{Make, Manufacturers},
 };
 use gw_policy::View;
@@ -19,6 +19,10 @@ use serde::{Deserialize, Serialize};
 
 /// Configurations approved for one device at most: the oldest goes.
 const MAX_CONFIGURATIONS: usize = 16;
+/// Files that one configuration names at most.
+const MAX_FILES: usize = 300;
+/// A key of the configuration.
+const MAX_ROLE_BYTES: usize = 150;
 /// An endorsement certificate is smaller.
 const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
 
@@ -160,8 +164,22 @@ fn device(
         node_key: record.node_key,
         endorsement_certificate: sm3(certificate),
         configurations: vec![record.configuration],
+        files: files(record)?,
     };
     Ok(Device { enrolled, institution: record.institution.clone(), at, by: by.to_owned(), endorsed })
+}
+
+/// None where the gateway's release measures none.
+fn files(record: &Enrolment) -> Result<Vec<ApprovedFiles>, Rejection> {
+    let fits =
+        |role: &String| (1..=MAX_ROLE_BYTES).contains(&role.len()) && !role.chars().any(char::is_control);
+    if record.files.len() > MAX_FILES || !record.files.keys().all(fits) {
+        return Err(refuse(format!(
+            "files: more than {MAX_FILES}, or a role of more than {MAX_ROLE_BYTES} bytes"
+        )));
+    }
+    let one = ApprovedFiles { configuration: record.configuration, files: record.files.clone() };
+    Ok(if one.files.is_empty() { Vec::new() } else { vec![one] })
 }
 
 fn endorsed(
@@ -174,14 +192,14 @@ fn endorsed(
     Ok(EndorsedBy { certificate: B64(certificate.to_vec()), make, root, activated: None })
 }
 
-/// Only the configuration may be another.
+/// Only the configuration and its files may be others.
 fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
     if known.endorsement() != fresh.endorsement() {
         return Err(refuse(
             "chip swapped: this device is enrolled with another chip; another takes a proposal with a reason, and two people",
         ));
     }
-    let same = |d: &Device| Enrolled { configurations: Vec::new(), ..d.enrolled.clone() };
+    let same = |d: &Device| Enrolled { configurations: Vec::new(), files: Vec::new(), ..d.enrolled.clone() };
     if same(known) != same(fresh) || known.institution != fresh.institution {
         return Err(refuse(
             "keys changed: this device is enrolled with another key; another takes a proposal with a reason, and two people",
@@ -195,6 +213,11 @@ fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
     all.extend(&fresh.enrolled.configurations);
     let over = all.len().saturating_sub(MAX_CONFIGURATIONS);
     all.drain(..over);
+    let files = &mut kept.enrolled.files;
+    files.retain(|f| !fresh.enrolled.files.contains(f));
+    files.extend(fresh.enrolled.files.iter().cloned());
+    let over = files.len().saturating_sub(MAX_CONFIGURATIONS);
+    files.drain(..over);
     Ok(kept)
 }
 
@@ -211,6 +234,7 @@ mod tests {
             node_key: PublicKey { scheme: Scheme::Sm2Sm3, point: Hex([2; 64]) },
             endorsement_certificate: Hex([endorsement; 32]),
             configurations: vec![Hex([configuration; 32])],
+            files: Vec::new(),
         };
         let institution = InstitutionId::parse("bank-a").unwrap();
         Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }
@@ -224,6 +248,20 @@ mod tests {
         }
         let all = &known.enrolled.configurations;
         assert_eq!((all.len(), all.last(), all.first()), (16, Some(&Hex([20; 32])), Some(&Hex([5; 32]))));
+        // so do its files: the newest approval last, each once, the oldest goes
+        let with = |file: u8| {
+            let mut device = device(1, 20);
+            let files = [("trust.genesis".to_owned(), Hex([file; 32]))].into();
+            device.enrolled.files = vec![ApprovedFiles { configuration: Hex([20; 32]), files }];
+            device
+        };
+        let mut filed = known.clone();
+        for file in (1..=20).chain([18]) {
+            filed = more(&filed, &with(file)).unwrap();
+        }
+        let kept = &filed.enrolled.files;
+        assert_eq!((kept.len(), kept.last()), (16, with(18).enrolled.files.last()));
+        assert_eq!(filed.enrolled.configurations.len(), 16);
         let again = more(&known, &device(1, 7)).unwrap();
         assert_eq!(again.enrolled.configurations.len(), 16, "an approval counts once");
         let refused = |fresh: &Device| {

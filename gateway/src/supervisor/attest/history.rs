@@ -332,6 +332,7 @@ mod tests {
             node_key: PublicKey { scheme: Scheme::Sm2Sm3, point: Hex([2; 64]) },
             endorsement_certificate: Hex([endorsement; 32]),
             configurations: Vec::new(),
+            files: Vec::new(),
         };
         let institution = InstitutionId::parse("bank-a").unwrap();
         Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }

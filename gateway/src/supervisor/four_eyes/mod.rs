@@ -18,6 +18,9 @@
 pub mod execute;
 pub mod rules;
 pub mod store;
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod tests;
 
 use super::attest::enrol;
 use crate::{
