@@ -41,8 +41,8 @@ pub(super) fn load(s: &mut dyn Session, device: &NodeId) -> Result<Option<Device
 
 /// Whether an enrolment of this device or of this chip was ended once.
 pub(in crate::supervisor) fn was_ended(s: &mut dyn Session, device: &Device) -> Result<bool, StoreError> {
-    // the digest stands in the kept enrolment: 64 hex digits that nothing else has
-    let chip = format!("%{}%", device.endorsement());
+    // as it stands in the kept enrolment
+    let chip = format!("%\"endorsement_certificate\":\"{}\"%", device.endorsement());
     let found = s.row(
         "select device from decommissioned where device = ?1 or body like ?2 limit 1",
         values![device.enrolled.device.as_str(), chip],

@@ -95,6 +95,7 @@ mod tests {
     use crate::supervisor::{
         attest::verdict_log::{Rewritten, link},
         db::sqlite::Sqlite,
+        people_suite,
         store::{SupervisorStore, text},
         suite::{node, verdict},
     };
@@ -139,6 +140,24 @@ mod tests {
         let Db::Sqlite(_) = store.db() else { panic!() };
         migrate(store.db()).unwrap();
         assert_eq!(store.latest(&name).unwrap().unwrap().at.0, 7);
+    }
+
+    #[test]
+    fn version_2_gets_the_tables_of_people_and_keeps_the_rest() {
+        let old = Db::Sqlite(Sqlite::in_memory().unwrap());
+        version_1(&old);
+        old.write(|s| {
+            s.batch(LOG)?;
+            verdict_log::grow(s)?;
+            s.batch("create table schema_version (version {int} not null){end}; insert into schema_version values (2)")?;
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+        let store = SupervisorStore::with(old).unwrap();
+        assert_eq!((people_suite::told(&store, 7).n, store.proposals().unwrap().len()), (1, 0));
+        assert_eq!(store.check_history(&node("bank-a-1"), None).unwrap(), Ok(()));
+        migrate(store.db()).unwrap();
+        assert_eq!(people_suite::whole(&store).n, 1);
     }
 
     #[test]
