@@ -58,6 +58,7 @@ fn device(name: &NodeId, now: UnixMillis) -> Result<Device> {
         node_key: key,
         endorsement_certificate: sm3(name.as_str().as_bytes()),
         configurations: vec![Hex([3; 32])],
+        files: Vec::new(),
     };
     Ok(Device {
         enrolled,

@@ -159,6 +159,8 @@ impl App {
     /// Take no new requests from now on.
     pub fn begin_draining(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        // a call that is held would be waited for
+        self.verifier.iter().for_each(|v| v.calls.close());
     }
     /// Runs a query to its end. Once a use is reserved its trace and openings are owed to the chain and the
     /// supervisor, also when the caller hangs up or its time is over: the caller's connection does not carry

@@ -28,6 +28,7 @@ use crate::{
     },
     supervisor::{
         attest::{Verifier, announce, silence},
+        four_eyes,
         store::SupervisorStore,
     },
     tags::Tags,
@@ -161,9 +162,11 @@ impl Gateway {
         tasks.spawn(outbox_worker::run(Arc::clone(&app), background.clone()));
         tasks.spawn(housekeeping::run(Arc::clone(&app), background.clone()));
         tasks.spawn(attester::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(attester::summons::run(Arc::clone(&app), background.clone()));
         tasks.spawn(attester::standing::run(Arc::clone(&app), background.clone()));
         tasks.spawn(silence::run(Arc::clone(&app), background.clone()));
         tasks.spawn(announce::run(Arc::clone(&app), background.clone()));
+        tasks.spawn(four_eyes::run(Arc::clone(&app), background.clone()));
         if let Some(path) = ready_file {
             let addresses = servers.iter().map(|(server, _)| server.local_addr()).collect();
             tasks.spawn(ready_file::run(Arc::clone(&app), path, addresses, background.clone()));

@@ -176,7 +176,19 @@ problems! {
         "Ask for another challenge and make new evidence.";
     ENROLMENT = "enrolment-refused", 409, Caller, false, "The device cannot be enrolled", "设备登记被拒绝",
         "The record does not agree with the ledger, its chip is of no pinned manufacturer, its key is no attestation key, or chip or device are enrolled already; `detail` says which.",
-        "Take the record from the box itself; a chip is enrolled once, for one device, until that is decommissioned.";
+        "Take the record from the box itself; a chip is enrolled once, for one device, until that is decommissioned. Another chip or key for a known device is proposed: `xinguan attest enrol --reason`.";
+    SECOND_OPERATOR = "second-operator-needed", 403, Caller, false, "It takes another person", "须由另一人办理",
+        "Ending or replacing an enrolment takes two people, and as far as certificates and the list of operators tell this is one: the same key, the same subject, or one person's entries. Or it was tried without a proposal.",
+        "Propose it (`xinguan attest decommission`, `xinguan attest enrol --reason`), and have another operator approve it: `xinguan attest approve`.";
+    PROPOSAL_REFUSED = "proposal-refused", 409, Caller, false, "The proposal is not taken", "提议未被接受",
+        "One about this device waits already, too many wait, it needs no second person, or somebody else proposed it; `detail` says which.",
+        "See `detail`, and what waits: `xinguan attest pending`.";
+    PROPOSAL_CLOSED = "proposal-closed", 409, Caller, false, "The proposal is decided", "提议已结束",
+        "Somebody approved, refused or withdrew it before, or nobody did in time; `detail` says which.",
+        "See `xinguan attest pending --all`; propose it again if it is still wanted.";
+    DEVICE_AWAY = "device-not-connected", 504, Upstream, true, "The device gave no evidence", "设备未连接",
+        "Gateways dial out: evidence can be wanted only of one that holds a connection to this supervisor, or dials in before the time is up. `detail` says which it was.",
+        "See whether the box runs and reaches this supervisor (`xinguan doctor` there, `/admin/v1/status`), then ask again.";
     PEER_NOT_TRUSTED = "gateway-not-trusted", 403, Caller, false, "The asking gateway is not trusted", "请求方网关未通过远程证明",
         "A supervisor's verdict on the asking gateway is bad on the ledger, or it gives no evidence any more, and this gateway enforces that.",
         "See `detail`, and `/admin/v1/status` of the asking gateway for what failed; it is answered again from the block with a good verdict on.";

@@ -128,15 +128,10 @@ fn story() -> Result<()> {
         one_is(&c, SUPERVISOR, HEFEI, "bad", "configuration [configuration]")
     });
     cases.case("a decommissioned device is nobody's, and may be enrolled again", || {
-        let decommission = |reason: &str| {
-            let more = ["--device", HEFEI, "--reason", reason];
-            xinguan(&c, SUPERVISOR, "operator", "decommission", &more)
-        };
-        ensure!(!decommission("")?.status.success(), "for no reason");
-        let out = decommission("its case was replaced")?;
-        ensure!(out.status.success(), "{}", text(&out));
+        ensure!(!proposed(&c, HEFEI, "")?.status.success(), "for no reason");
+        ended(&c, HEFEI, "its case was replaced")?;
         same("standing", line(&c, SUPERVISOR, HEFEI)?["standing"].as_str(), Some("not-enrolled"))?;
-        ensure!(!decommission("once more")?.status.success(), "twice");
+        ensure!(!proposed(&c, HEFEI, "once more")?.status.success(), "twice");
         wait::until("the gateway knows", SOON, || {
             let error = c.status(HEFEI)?["attestation"]["supervisors"][SUPERVISOR]["error"].take();
             same("error", error.as_str(), Some("refused: attestation-not-enrolled"))
@@ -152,8 +147,16 @@ fn story() -> Result<()> {
         let engine = base64::engine::general_purpose::STANDARD;
         bent["endorsement_certificate"] = engine.encode(tpms.endorsement_certificate(OTHER_BANK)?).into();
         let operator = c.client(institution_of(SUPERVISOR), "operator");
+        // what two ended, one does not begin again
         let ask = Ask::post("/admin/v1/enrolments", &bent);
-        c.call(&operator, SUPERVISOR, Listener::Admin, &ask)?.answer()?.success(200)?;
+        let alone = c.call(&operator, SUPERVISOR, Listener::Admin, &ask)?.answer()?;
+        alone.refused("second-operator-needed")?;
+        let file = c.path("bent.record.json");
+        std::fs::write(&file, bent.to_string())?;
+        let more = [&*file.to_string_lossy(), "--reason", "another chip"];
+        let out = xinguan(&c, SUPERVISOR, "operator", "enrol", &more)?;
+        ensure!(out.status.success(), "{}", text(&out));
+        approved(&c, &number(&out)?)?;
         wait::until("the chip cannot", SOON, || {
             let error = c.status(HEFEI)?["attestation"]["supervisors"][SUPERVISOR]["error"].take();
             let error = error.as_str().unwrap_or_default();
@@ -171,9 +174,8 @@ fn story() -> Result<()> {
         let refused = c.call(&operator, SUPERVISOR, Listener::Admin, &ask)?.answer()?;
         let detail = refused.refused("enrolment-refused")?["detail"].take();
         ensure!(detail.as_str().is_some_and(|d| d.starts_with("manufacturer: ")), "{detail}");
-        let more = ["--device", HEFEI, "--reason", "a record of two boxes"];
-        ensure!(xinguan(&c, SUPERVISOR, "operator", "decommission", &more)?.status.success(), "not ended");
-        enrol(&c, HEFEI, SUPERVISOR)?;
+        ended(&c, HEFEI, "a record of two boxes")?;
+        enrolled_by_two(&c, HEFEI, "it is the box after all")?;
         one_is(&c, SUPERVISOR, HEFEI, "good", "")
     });
     cases.case("silence is bad too", || {
@@ -181,6 +183,39 @@ fn story() -> Result<()> {
         one_is(&c, SUPERVISOR, HEFEI, "bad", "silence")
     });
     cases.end()
+}
+
+fn proposed(c: &Consortium, gateway: &str, reason: &str) -> Result<Output> {
+    xinguan(c, SUPERVISOR, "operator", "decommission", &["--device", gateway, "--reason", reason])
+}
+
+/// The number that a proposal was given: what is printed first.
+fn number(out: &Output) -> Result<String> {
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let number = said.split(' ').next().unwrap_or_default();
+    ensure!(number.parse::<u64>().is_ok(), "no number: {}", text(out));
+    Ok(number.to_owned())
+}
+
+/// The second operator approves, and it is done.
+fn approved(c: &Consortium, number: &str) -> Result<()> {
+    let out = xinguan(c, SUPERVISOR, "operator-2", "approve", &[number])?;
+    ensure!(out.status.success() && text(&out).contains("executed"), "{}", text(&out));
+    Ok(())
+}
+
+fn ended(c: &Consortium, gateway: &str, reason: &str) -> Result<()> {
+    let out = proposed(c, gateway, reason)?;
+    ensure!(out.status.success(), "{}", text(&out));
+    approved(c, &number(&out)?)
+}
+
+fn enrolled_by_two(c: &Consortium, gateway: &str, reason: &str) -> Result<()> {
+    let (file, _) = record(c, gateway)?;
+    let more = [&*file.to_string_lossy(), "--reason", reason];
+    let out = xinguan(c, SUPERVISOR, "operator", "enrol", &more)?;
+    ensure!(out.status.success(), "{}", text(&out));
+    approved(c, &number(&out)?)
 }
 
 fn refused_enrolments(c: &Consortium) -> Result<()> {

@@ -12,11 +12,14 @@
 //! | `POST /admin/v1/enrolments` | operator | enrol a device, or approve its configuration (supervisor) |
 //! | `GET /admin/v1/devices` | view | each device's verdict, and what is to blame (supervisor) |
 //! | `GET /admin/v1/devices/{id}/appraisal` | auditor | what its newest verdict rests on (supervisor) |
-//! | `POST /admin/v1/devices/{id}/decommission` | operator | end a device's enrolment (supervisor) |
+//! | `/admin/v1/proposals…`, `…/audit`, `…/policy`, `…/devices/{id}/challenge` | by path | [`supervision`](super::supervision) |
 //! | `POST /admin/v1/drain` | operator | take no new requests |
 //! | `GET /console/…` | by page | the supervisor's web console, `supervisor/console/` |
 
-use super::call::{self, Bounds, Call, Reply, parse_json};
+use super::{
+    call::{self, Bounds, Call, Reply, parse_json},
+    supervision,
+};
 use crate::{
     app::App,
     attester::Enrolment,
@@ -24,7 +27,7 @@ use crate::{
     reject::Rejection,
     stages::identify::{self, IdentifiedOperator, OperatorRole},
     supervisor::{
-        attest::{decommission, enrol as enrolment, fleet},
+        attest::{enrol as enrolment, fleet},
         console,
         look::{self, LookRequest},
     },
@@ -35,7 +38,7 @@ use axum::{
     http::{Request, Response, StatusCode},
     routing::{get, post},
 };
-use gw_proto::{Role, sm3};
+use gw_proto::Role;
 use std::{sync::Arc, time::Duration};
 
 /// Only the operations of this gateway's roles exist.
@@ -54,13 +57,13 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
             .route("/admin/v1/enrolments", post(enrol))
             .route("/admin/v1/devices", get(devices))
             .route("/admin/v1/devices/{id}/appraisal", get(appraisal))
-            .route("/admin/v1/devices/{id}/decommission", post(end_enrolment))
+            .merge(supervision::routes())
             .merge(console::routes());
     }
     router
 }
 
-fn bounds(app: &App) -> Bounds {
+pub(super) fn bounds(app: &App) -> Bounds {
     let l = &app.config.listen.admin.limits;
     Bounds { body_bytes: 64 * 1024, body_time: l.body_timeout, budget: Duration::from_secs(20) }
 }
@@ -132,7 +135,7 @@ async fn verdicts(
 async fn drain(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     call::run(&app, bounds(&app), "drain", request, |app, call| async move {
         let who = identify::operator(&app, call.accepted, OperatorRole::Operator)?;
-        app.journal_note("drain", serde_json::json!({ "by": who.name() })).await?;
+        app.audit(who.name(), "drain", serde_json::Value::Null).await?;
         app.begin_draining();
         Reply::json(&serde_json::json!({ "draining": true }))
     })
@@ -164,16 +167,7 @@ async fn enrol(State(app): State<Arc<App>>, request: Request<Body>) -> Response<
     call::run(&app, bounds(&app), "enrol", request, |app, call| async move {
         let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Operator)?;
         let record: Enrolment = parse_json(&call.headers, &call.body)?;
-        let chip = sm3(&record.endorsement_certificate.0);
-        let note = serde_json::json!({
-            "by": who.name(), "device": &record.device, "endorsement_certificate": chip,
-            "configuration": &record.configuration,
-        });
-        app.journal_note("enrol", note).await?;
-        let work = Arc::clone(&app);
-        let new = tokio::task::spawn_blocking(move || enrolment::enrol(&work, who.name(), &record))
-            .await
-            .map_err(Rejection::internal)??;
+        let new = enrolment::enrol(&app, who.name(), record).await?;
         Reply::json(&serde_json::json!({ "enrolled": true, "new": new }))
     })
     .await
@@ -190,21 +184,6 @@ async fn devices(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
     .await
 }
 
-async fn end_enrolment(
-    State(app): State<Arc<App>>,
-    device: Result<Path<String>, PathRejection>,
-    request: Request<Body>,
-) -> Response<Body> {
-    call::run(&app, bounds(&app), "decommission", request, |app, call| async move {
-        let who = identify::operator(&app, call.accepted.clone(), OperatorRole::Operator)?;
-        let device = fleet::device(&device.map(|Path(device)| device).unwrap_or_default())?;
-        let asked: decommission::Decommission = parse_json(&call.headers, &call.body)?;
-        decommission::run(&app, who.name(), &device, &asked).await?;
-        Reply::json(&serde_json::json!({ "decommissioned": true }))
-    })
-    .await
-}
-
 async fn appraisal(
     State(app): State<Arc<App>>,
     device: Result<Path<String>, PathRejection>,
@@ -213,8 +192,7 @@ async fn appraisal(
     call::run(&app, bounds(&app), "appraisal", request, |app, call| async move {
         let who = identify::operator(&app, call.accepted, OperatorRole::Auditor)?;
         let device = fleet::device(&device.map(|Path(device)| device).unwrap_or_default())?;
-        let note = serde_json::json!({ "by": who.name(), "device": &device });
-        app.journal_note("appraisal", note).await?;
+        app.audit(who.name(), "appraisal", serde_json::json!({ "device": &device })).await?;
         let work = Arc::clone(&app);
         let found = tokio::task::spawn_blocking(move || fleet::export(&work, &device))
             .await

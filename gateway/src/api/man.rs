@@ -3,12 +3,17 @@
 use super::call::{self, Bounds, Reply, parse_json};
 use crate::{
     app::App,
-    attester::wire::{ACTIVATED_PATH, ACTIVATION_PATH, CHALLENGE_PATH, EVIDENCE_PATH, Opened, Told},
+    attester::wire::{
+        ACTIVATED_PATH, ACTIVATION_PATH, CHALLENGE_PATH, EVIDENCE_PATH, Opened, SUMMONS_PATH, Told,
+    },
     man_client::{DELIVERY_PATH, QUERY_PATH},
     pipeline,
     reject::{self, Rejection},
     stages::identify,
-    supervisor::{attest, intake},
+    supervisor::{
+        attest::{self, summons::HOLD},
+        intake,
+    },
 };
 use axum::{
     body::Body,
@@ -35,6 +40,7 @@ pub(super) fn routes(app: &App) -> axum::Router<Arc<App>> {
             .route(ACTIVATION_PATH, post(activation))
             .route(ACTIVATED_PATH, post(activated))
             .route(CHALLENGE_PATH, post(challenge))
+            .route(SUMMONS_PATH, post(summons))
             .route(EVIDENCE_PATH, post(take_evidence));
     }
     router
@@ -79,6 +85,17 @@ async fn challenge(State(app): State<Arc<App>>, request: Request<Body>) -> Respo
             .await
             .map_err(Rejection::internal)??;
         Reply::json(&asked)
+    })
+    .await
+}
+
+async fn summons(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    // the listener cuts an exchange off after its own time
+    let most = app.config.listen.man.as_ref().map_or(HOLD, |l| l.limits.exchange_timeout / 2);
+    let bounds = Bounds { budget: HOLD + Duration::from_secs(5), ..bounds(&app) };
+    call::run(&app, bounds, "summons", request, |app, call| async move {
+        let node = identify::node(&app, call.accepted)?;
+        Reply::json(&attest::summons::hold(&app, &node, most).await?)
     })
     .await
 }

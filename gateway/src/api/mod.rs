@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`bank`] | bank | an institution's own systems: `/v1/…`, OpenAPI 3.1 |
 //! | [`man`] | MAN | other gateways: `/man/v1/…` |
-//! | [`admin`] | admin | operators of the box, the command line: `/admin/v1/…`, health, metrics |
+//! | [`admin`], [`supervision`] | admin | operators of the box, the command line: `/admin/v1/…`, health, metrics |
 //!
 //! Adding an operation? A row in [`operations::TABLE`] too: who may call it. Without one it answers like a
 //! path that is not there.
@@ -16,5 +16,6 @@ pub mod dto;
 pub mod man;
 pub mod operations;
 mod router;
+pub mod supervision;
 
 pub use router::router;

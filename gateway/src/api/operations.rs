@@ -11,6 +11,8 @@ use crate::{config::OperatorRole, listen::ListenerKind};
 pub enum Who {
     /// an operator with this role
     Role(OperatorRole),
+    /// an operator with one of the two
+    Either(OperatorRole, OperatorRole),
     /// any operator of the configuration
     AnyOperator,
     /// a node that the ledger lists
@@ -33,13 +35,14 @@ pub struct Operation {
 }
 
 impl Who {
-    /// The name for `xinguan dev operations`: a role's, or what else is needed.
-    pub fn as_str(self) -> &'static str {
+    /// The name for `xinguan dev operations`: a role's, two with `|` between, or what else is needed.
+    pub fn name(self) -> String {
         match self {
-            Self::Role(role) => role.as_str(),
-            Self::AnyOperator => "any-operator",
-            Self::ListedNode => "listed-node",
-            Self::AnyCertificate => "any-certificate",
+            Self::Role(role) => role.as_str().to_owned(),
+            Self::Either(a, b) => format!("{}|{}", a.as_str(), b.as_str()),
+            Self::AnyOperator => "any-operator".to_owned(),
+            Self::ListedNode => "listed-node".to_owned(),
+            Self::AnyCertificate => "any-certificate".to_owned(),
         }
     }
 }
@@ -48,7 +51,7 @@ impl Who {
 pub fn to_json() -> serde_json::Value {
     let row = |o: &Operation| {
         serde_json::json!({
-            "listener": o.listener.as_str(), "method": o.method, "path": o.path, "who": o.who.as_str(),
+            "listener": o.listener.as_str(), "method": o.method, "path": o.path, "who": o.who.name(),
         })
     };
     TABLE.iter().map(row).collect()
@@ -74,6 +77,7 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Man, "POST", "/man/v1/activations", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/activations/{id}/secret", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges", Who::ListedNode),
+    row(ListenerKind::Man, "POST", "/man/v1/summons", Who::ListedNode),
     row(ListenerKind::Man, "POST", "/man/v1/challenges/{id}/evidence", Who::ListedNode),
     row(ListenerKind::Admin, "GET", "/healthz", Who::AnyOperator),
     row(ListenerKind::Admin, "GET", "/readyz", Who::AnyOperator),
@@ -86,14 +90,27 @@ pub const TABLE: &[Operation] = &[
     row(ListenerKind::Admin, "POST", "/admin/v1/enrolments", Who::Role(OperatorRole::Operator)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/admin/v1/devices/{id}/appraisal", Who::Role(OperatorRole::Auditor)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/devices/{id}/challenge", Who::Role(OperatorRole::Operator)),
+    row(ListenerKind::Admin, "GET", "/admin/v1/policy", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/proposals", Who::Role(OperatorRole::Operator)),
+    row(
+        ListenerKind::Admin,
+        "GET",
+        "/admin/v1/proposals",
+        Who::Either(OperatorRole::View, OperatorRole::Operator),
+    ),
+    row(ListenerKind::Admin, "POST", "/admin/v1/proposals/{id}/approval", Who::Role(OperatorRole::Operator)),
+    row(ListenerKind::Admin, "POST", "/admin/v1/proposals/{id}/refusal", Who::Role(OperatorRole::Operator)),
     row(
         ListenerKind::Admin,
         "POST",
-        "/admin/v1/devices/{id}/decommission",
+        "/admin/v1/proposals/{id}/withdrawal",
         Who::Role(OperatorRole::Operator),
     ),
+    row(ListenerKind::Admin, "GET", "/admin/v1/audit", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/console/", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/console/devices/{id}", Who::Role(OperatorRole::View)),
+    row(ListenerKind::Admin, "GET", "/console/proposals", Who::Role(OperatorRole::View)),
     row(ListenerKind::Admin, "GET", "/console/traces", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "POST", "/console/traces", Who::Role(OperatorRole::Auditor)),
     row(ListenerKind::Admin, "GET", "/console/chain", Who::Role(OperatorRole::View)),

@@ -1,4 +1,4 @@
-//! The gateway measures itself: program and configuration, into its own PCR, once per boot of the chip.
+//! The gateway measures itself: program, configuration and its files, into its own PCR, once per boot of the chip.
 //!
 //! A PCR only grows, and the chip outlives this process: a restart must not measure again what is there. The
 //! log says what was extended; it is written before the chip extends, so a crash in between leaves a log that
@@ -8,14 +8,14 @@
 use gw_attest::{
     AttestError, Bank,
     evidence::{
-        CONFIGURATION, INVENTORY, MAX_MEASURED, Measured, Software, configuration_measurement,
-        inventory_measurement,
+        CONFIGURATION, FILE, INVENTORY, MAX_MEASURED, Measured, Software, configuration_measurement,
+        file_measurement, inventory_measurement,
     },
 };
 use gw_proto::{Digest, sm3};
 use hsm_api::{HsmError, backend::file};
 use serde::{Deserialize, Serialize};
-use std::{io::Read as _, path::Path};
+use std::{collections::BTreeMap, io::Read as _, path::Path};
 
 /// The gateway's own PCR: firmware, boot loader and systemd extend others (shim, where there is one, this too).
 pub const OWN_PCR: u8 = 14;
@@ -73,12 +73,17 @@ pub fn wanted(
     bank: Bank,
     inventory: &[Software],
     configuration: &Digest,
-) -> Result<[Measured; 2], AttestError> {
+    files: &BTreeMap<String, Digest>,
+) -> Result<Vec<Measured>, AttestError> {
     let one = |component: &str, digest| Measured { pcr: OWN_PCR, component: component.to_owned(), digest };
-    Ok([
+    let mut all = vec![
         one(INVENTORY, inventory_measurement(bank, inventory)?),
         one(CONFIGURATION, configuration_measurement(bank, configuration)),
-    ])
+    ];
+    all.extend(
+        files.iter().map(|(role, file)| one(&format!("{FILE}{role}"), file_measurement(bank, role, file))),
+    );
+    Ok(all)
 }
 
 /// Extends what is wanted and not there; gives the whole log of this boot.
@@ -192,8 +197,9 @@ mod tests {
         }
     }
 
-    fn of(configuration: u8) -> [Measured; 2] {
-        wanted(Bank::Sha256, &[], &Hex([configuration; 32])).unwrap()
+    fn of(configuration: u8) -> Vec<Measured> {
+        let files = BTreeMap::from([("trust.genesis".to_owned(), Hex([configuration.min(2); 32]))]);
+        wanted(Bank::Sha256, &[], &Hex([configuration; 32]), &files).unwrap()
     }
 
     fn replayed(log: &[Measured]) -> [u8; 32] {
@@ -212,7 +218,7 @@ mod tests {
         assert_eq!(start(&pcr, 1).unwrap(), first, "a restart measured again");
         // another configuration in the same boot stands beside the first
         let both = start(&pcr, 2).unwrap();
-        assert_eq!((both.len(), replayed(&both)), (3, pcr.read(OWN_PCR).unwrap()));
+        assert_eq!((both.len(), replayed(&both)), (5, pcr.read(OWN_PCR).unwrap()));
         // the chip was reset
         pcr.value = Mutex::default();
         assert_eq!(start(&pcr, 2).unwrap(), of(2));
@@ -221,7 +227,7 @@ mod tests {
         assert!(start(&pcr, 3).is_err());
         pcr.broken = false;
         let after = start(&pcr, 3).unwrap();
-        assert_eq!((after.clone(), replayed(&after)), (of(3).to_vec(), pcr.read(OWN_PCR).unwrap()));
+        assert_eq!((after.clone(), replayed(&after)), (of(3), pcr.read(OWN_PCR).unwrap()));
     }
 
     #[test]

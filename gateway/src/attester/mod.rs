@@ -7,15 +7,19 @@
 //! | file | what |
 //! |---|---|
 //! | [`measure`] | extends the gateway's own PCR at start, once per boot of the chip, with a log |
+//! | [`files`] | which files the configuration names |
 //! | [`evidence`] | the bundle |
 //! | [`rounds`] | when whom, and what they said |
+//! | [`summons`] | a call held open at each supervisor, for evidence at any moment |
 //! | [`standing`] | what the ledger says of this gateway, said when it changes |
 //! | [`wire`] | the two exchanges over the MAN |
 
 pub mod evidence;
+pub mod files;
 pub mod measure;
 pub mod rounds;
 pub mod standing;
+pub mod summons;
 pub mod wire;
 
 pub use evidence::{Chip, bank};
@@ -27,7 +31,7 @@ use gw_attest::evidence::{Measured, Software};
 use gw_proto::{B64, Digest, InstitutionId, NodeId, PublicKey, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -54,9 +58,13 @@ pub struct Ready {
     pub inventory: Vec<Software>,
     /// SM3 of the configuration file
     pub configuration: Digest,
+    /// SM3 of each file that it names, by role
+    pub files: BTreeMap<String, Digest>,
     /// the firmware's event log
     pub boot_log: Option<PathBuf>,
     last: Mutex<BTreeMap<NodeId, Last>>,
+    wanted: Mutex<BTreeSet<NodeId>>,
+    wake: tokio::sync::Notify,
 }
 
 /// The end of the last round with one supervisor.
@@ -86,6 +94,9 @@ pub struct Enrolment {
     pub endorsement_certificate: B64,
     /// approved with it: SM3 of the configuration file
     pub configuration: Digest,
+    /// likewise: SM3 of each file that it names, by role
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Digest>,
 }
 
 impl Attester {
@@ -119,7 +130,8 @@ impl Attester {
 
 fn ready(config: &Config, chip: Chip) -> Result<Ready, String> {
     let inventory = measure::inventory().map_err(|e| e.to_string())?;
-    let wanted = measure::wanted(chip.bank, &inventory, &config.digest).map_err(|e| e.to_string())?;
+    let files = files::digests(config).map_err(|e| crate::assemble::chain(&e))?;
+    let wanted = measure::wanted(chip.bank, &inventory, &config.digest, &files).map_err(|e| e.to_string())?;
     let log = config.node.data_dir.join("measured.json");
     let measured =
         measure::extend(&*chip.pcrs, chip.bank, &log, &wanted).map_err(|e| crate::assemble::chain(&e))?;
@@ -131,14 +143,28 @@ fn ready(config: &Config, chip: Chip) -> Result<Ready, String> {
         measured,
         inventory,
         configuration: config.digest,
+        files,
         boot_log: config.attestation.event_log.clone(),
         last: Mutex::default(),
+        wanted: Mutex::default(),
+        wake: tokio::sync::Notify::new(),
     })
 }
 
 impl Ready {
     fn last(&self) -> MutexGuard<'_, BTreeMap<NodeId, Last>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This supervisor wants evidence now.
+    fn want(&self, supervisor: NodeId) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(supervisor);
+        self.wake.notify_one();
+    }
+
+    /// Whether it did; asked once.
+    fn is_wanted(&self, supervisor: &NodeId) -> bool {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(supervisor)
     }
 
     fn enrolment(&self, config: &Config, node_key: PublicKey) -> Option<Enrolment> {
@@ -149,6 +175,7 @@ impl Ready {
             attestation_key: B64(self.chip.attestor.attestation_key().public_area),
             endorsement_certificate: B64(self.chip.endorsement.clone().ok()?),
             configuration: self.configuration,
+            files: self.files.clone(),
         })
     }
 }

@@ -31,7 +31,7 @@ const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// Why a round ended without a verdict.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
+pub(super) enum RoundError {
     #[error("not reached: {0}")]
     NotReached(String),
     #[error("refused: {0}")]
@@ -48,7 +48,8 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut plan = Plan::default();
     loop {
         for supervisor in supervisors(&app) {
-            if plan.is_due(&supervisor.id, app.clock.instant()) {
+            // asked first: a wish that comes during the round is for the next
+            if ready.is_wanted(&supervisor.id) || plan.is_due(&supervisor.id, app.clock.instant()) {
                 let done = stop.run_until_cancelled(round(&app, ready, &supervisor)).await;
                 let Some(good) = done else { return };
                 plan.note(&supervisor.id, good, app.clock.instant(), app.config.attestation.interval);
@@ -56,6 +57,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
+            () = ready.wake.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
@@ -63,13 +65,13 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 
 /// When each supervisor is due.
 #[derive(Debug, Default)]
-struct Plan(BTreeMap<NodeId, (Instant, Duration)>);
+pub(super) struct Plan(BTreeMap<NodeId, (Instant, Duration)>);
 
 impl Plan {
-    fn is_due(&self, node: &NodeId, now: Instant) -> bool {
+    pub(super) fn is_due(&self, node: &NodeId, now: Instant) -> bool {
         self.0.get(node).is_none_or(|(at, _)| *at <= now)
     }
-    fn note(&mut self, node: &NodeId, reached: bool, now: Instant, interval: Duration) {
+    pub(super) fn note(&mut self, node: &NodeId, reached: bool, now: Instant, interval: Duration) {
         let before = self.0.get(node).map_or(Duration::ZERO, |(_, wait)| *wait);
         let (wait, next) = match reached {
             true => (interval, Duration::ZERO),
@@ -83,7 +85,7 @@ impl Plan {
 }
 
 /// The others that supervise: nobody judges himself.
-fn supervisors(app: &App) -> Vec<Node> {
+pub(super) fn supervisors(app: &App) -> Vec<Node> {
     let state = app.state.read();
     let nodes = View::new(&state).nodes().unwrap_or_default();
     let nodes = nodes.into_iter().map(|n| n.record);
@@ -120,7 +122,7 @@ async fn round(app: &Arc<App>, ready: &Ready, supervisor: &Node) -> bool {
 }
 
 async fn attest(app: &Arc<App>, supervisor: &Node) -> Result<Told, RoundError> {
-    let challenge = || post(app, supervisor, CHALLENGE_PATH, b"{}".to_vec(), Repeat::Safe);
+    let challenge = || post(app, supervisor, CHALLENGE_PATH, b"{}".to_vec(), Repeat::Safe, EXCHANGE);
     let answer = match challenge().await {
         Err(RoundError::Refused(problem)) if problem == reject::NOT_ACTIVATED.name => {
             activate(app, supervisor).await?;
@@ -141,12 +143,12 @@ async fn attest(app: &Arc<App>, supervisor: &Node) -> Result<Told, RoundError> {
     let bundle = bundle.await.map_err(|e| RoundError::Evidence(e.to_string()))?;
     let bundle = bundle.map_err(RoundError::Evidence)?;
     // the nonce is single-use
-    read(&post(app, supervisor, &path, bundle, Repeat::Never).await?)
+    read(&post(app, supervisor, &path, bundle, Repeat::Never, EXCHANGE).await?)
 }
 
 /// Once per enrolment: the chip opens a secret that is sealed to both of its keys.
 async fn activate(app: &Arc<App>, supervisor: &Node) -> Result<(), RoundError> {
-    let answer = post(app, supervisor, ACTIVATION_PATH, b"{}".to_vec(), Repeat::Safe).await?;
+    let answer = post(app, supervisor, ACTIVATION_PATH, b"{}".to_vec(), Repeat::Safe, EXCHANGE).await?;
     let asked: Activation = read(&answer)?;
     let (path, work) = (wire::activated_path(&asked.id), Arc::clone(app));
     // the chip makes its endorsement key for it: off the runtime's threads
@@ -159,17 +161,20 @@ async fn activate(app: &Arc<App>, supervisor: &Node) -> Result<(), RoundError> {
         serde_json::to_vec(&Opened { secret: Hex(secret) }).map_err(|e| e.to_string())
     });
     let opened = opened.await.map_err(|e| RoundError::Evidence(e.to_string()))?;
-    post(app, supervisor, &path, opened.map_err(RoundError::Evidence)?, Repeat::Never).await.map(drop)
+    post(app, supervisor, &path, opened.map_err(RoundError::Evidence)?, Repeat::Never, EXCHANGE)
+        .await
+        .map(drop)
 }
 
-async fn post(
+pub(super) async fn post(
     app: &App,
     supervisor: &Node,
     path: &str,
     body: Vec<u8>,
     repeat: Repeat,
+    timeout: Duration,
 ) -> Result<Answer, RoundError> {
-    let post = Post { path, body: body.into(), headers: http::HeaderMap::new(), repeat, timeout: EXCHANGE };
+    let post = Post { path, body: body.into(), headers: http::HeaderMap::new(), repeat, timeout };
     let answer = app.peers.post_json(&man_client::peer(supervisor), post).await;
     let answer = answer.map_err(|e| RoundError::NotReached(chain(&e)))?;
     if answer.status.is_success() {
@@ -181,7 +186,7 @@ async fn post(
     }))
 }
 
-fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, RoundError> {
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, RoundError> {
     if answer.body.len() > MAX_ANSWER_BYTES {
         return Err(RoundError::Form);
     }

@@ -2,8 +2,26 @@
 
 use crate::{app::App, readiness};
 use gw_policy::{Trust, View};
+use gw_proto::UnixMillis;
+use hsm_api::backend::file;
+use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+
+/// In the data folder: for `xinguan doctor`, which has no operator's certificate.
+pub const FILE: &str = "trust.json";
+/// It is written again so that its age says whether somebody looks.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+/// What stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// when it was read off the ledger
+    pub at: UnixMillis,
+    /// what it says; none where this gateway is not listed
+    pub trust: Option<Trust>,
+}
 
 /// A verdict lapses without a block.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -11,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Runs until cancelled.
 pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut heads = app.state.watch();
-    let mut said = None;
+    let (mut said, mut written): (_, Option<Written>) = (None, None);
     loop {
         heads.mark_unchanged();
         let found = readiness::own_trust(&app, &View::new(&app.state.read()));
@@ -20,11 +38,28 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
             said = word;
             found.iter().for_each(say);
         }
+        let now = Written { at: app.clock.now(), trust: found };
+        let is_due = |w: &Written| w.trust != now.trust || now.at.since(w.at) >= WRITE_EVERY;
+        if written.as_ref().is_none_or(is_due) {
+            write(&app, &now).await;
+            written = Some(now);
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             _ = heads.changed() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+    }
+}
+
+/// Only the doctor reads it: a failure is said, and no more.
+async fn write(app: &App, what: &Written) {
+    let (path, text) = (app.config.node.data_dir.join(FILE), serde_json::to_vec(what));
+    let work = move || text.map_err(std::io::Error::from).and_then(|text| file::replace(&path, &text));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::warn!(error = %e, "{FILE} cannot be written"),
+        Err(e) => tracing::warn!(error = %e, "{FILE} cannot be written"),
     }
 }
 

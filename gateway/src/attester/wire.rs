@@ -13,6 +13,8 @@ pub const EVIDENCE_PATH: &str = "/man/v1/challenges/{id}/evidence";
 pub const ACTIVATION_PATH: &str = "/man/v1/activations";
 /// Where it takes the secret; `{id}` is the activation's.
 pub const ACTIVATED_PATH: &str = "/man/v1/activations/{id}/secret";
+/// Where a supervisor holds a gateway's call until evidence is wanted.
+pub const SUMMONS_PATH: &str = "/man/v1/summons";
 /// Channel binding of evidence; its context is the nonce. Not the replies' label: neither passes for the other.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-xinguan-attest-1";
 /// The most bytes of a supervisor's answer to either.
@@ -42,6 +44,14 @@ pub struct Activation {
     pub secret: B64,
     /// no answer counts from then on
     pub expires: UnixMillis,
+}
+
+/// The end of a call that was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summons {
+    /// evidence is wanted now; false: call again
+    pub attest: bool,
 }
 
 /// What the chip opened.

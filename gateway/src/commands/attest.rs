@@ -2,11 +2,17 @@
 //!
 //! ```text
 //! at the gateway     attest record ─▶ RECORD      what this box is enrolled by
-//! at the supervisor  attest enrol RECORD          attest show           attest export --device NODE ─▶ APPRAISAL
-//!                    attest decommission --device NODE --reason TEXT
+//! at the supervisor  attest enrol RECORD          attest show|policy    attest now NODE    attest export --device NODE ─▶ APPRAISAL
+//!                    attest decommission --device NODE --reason TEXT, attest enrol RECORD --reason TEXT: proposals
+//!                    attest pending, attest approve|refuse|withdraw ID: another person
+//!                    attest audit: what people did
 //! at any gateway     attest ledger --device NODE    what the ledger has: each supervisor's finding, and the head of its log
 //! anywhere           attest verify APPRAISAL --offline --makers MAKERS [--history DIGEST]
 //! ```
+
+mod audit;
+mod now;
+mod proposals;
 
 use super::{
     Exit,
@@ -14,15 +20,19 @@ use super::{
 };
 use crate::{
     attester::{Enrolment, wire},
-    supervisor::attest::{
-        appraisal::{Appraisal, MAX_BYTES},
-        references,
-        verdict_log::{LogRefused, Proved},
+    supervisor::{
+        attest::{
+            appraisal::{Appraisal, MAX_BYTES},
+            references,
+            verdict_log::{LogRefused, Proved},
+        },
+        four_eyes::rules::Act,
     },
 };
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use gw_attest::Check;
+use gw_policy::Trust;
 use gw_proto::{Hex, UnixMillis};
 use http::Method;
 use serde::Deserialize;
@@ -38,16 +48,33 @@ use unicode_width::UnicodeWidthStr as _;
 pub enum AttestCommand {
     /// Print what a gateway is enrolled by: ask the gateway itself, with role view
     Record(At),
-    /// Enrol a gateway at a supervisor, or approve its configuration: with role operator, audited
+    /// Enrol a gateway at a supervisor, or approve its configuration: with role operator, audited; with a reason it is
+    /// proposed, which another chip, or a device whose enrolment was ended, takes
     Enrol(EnrolArgs),
     /// Each gateway's verdict, since when, and what is to blame: ask the supervisor, with role view
     Show(ShowArgs),
+    /// Have a gateway give evidence now, and wait for the verdict: with role operator, audited
+    Now(now::NowArgs),
+    /// What evidence is judged by: with role view
+    Policy(now::PolicyArgs),
     /// Write what a gateway's newest verdict rests on, to be verified offline: with role auditor, audited
     Export(ExportArgs),
-    /// End a gateway's enrolment: for another chip, or for good: with role operator, audited
-    Decommission(DecommissionArgs),
     /// What the ledger has of a gateway, by each supervisor: ask any gateway, with role view
     Ledger(LedgerArgs),
+    /// Propose the end of a gateway's enrolment: with role operator, audited
+    Decommission(proposals::DecommissionArgs),
+    /// What waits for another person: with role view or operator
+    Pending(proposals::PendingArgs),
+    /// Approve what another person proposed, and have it done: with role operator, audited
+    Approve(proposals::ApproveArgs),
+    /// Refuse what another person proposed: with role operator, audited
+    Refuse(proposals::EndArgs),
+    /// Take back what one proposed: with role operator, audited
+    Withdraw(proposals::EndArgs),
+    /// What the supervisor's people did, checked: with role auditor
+    Audit(audit::AuditArgs),
+    /// Check an exported audit trail, without network
+    CheckAudit(audit::CheckArgs),
     /// Judge an exported appraisal once more, without network or configuration
     Verify(VerifyArgs),
 }
@@ -69,6 +96,9 @@ pub struct EnrolArgs {
     at: At,
     /// what `attest record` printed at the gateway
     record: PathBuf,
+    /// why it takes two people: it is proposed, not done
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 /// How to show.
@@ -104,19 +134,6 @@ pub struct LedgerArgs {
     device: String,
 }
 
-/// Whose, and why.
-#[derive(Debug, Args)]
-pub struct DecommissionArgs {
-    #[command(flatten)]
-    at: At,
-    /// the device
-    #[arg(long)]
-    device: String,
-    /// why; it is kept
-    #[arg(long)]
-    reason: String,
-}
-
 /// What, believed under what.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -142,9 +159,17 @@ pub async fn run(command: &AttestCommand, out: &mut (dyn Write + Send)) -> Resul
         AttestCommand::Record(at) => record(at, out).await,
         AttestCommand::Enrol(args) => enrol(args, out).await,
         AttestCommand::Show(args) => show(args, out).await,
+        AttestCommand::Now(args) => now::now(args, out).await,
+        AttestCommand::Policy(args) => now::policy(args, out).await,
         AttestCommand::Export(args) => export(args, out).await,
-        AttestCommand::Decommission(args) => decommission(args, out).await,
         AttestCommand::Ledger(args) => ledger(args, out).await,
+        AttestCommand::Decommission(args) => proposals::decommission(args, out).await,
+        AttestCommand::Pending(args) => proposals::pending(args, out).await,
+        AttestCommand::Approve(args) => proposals::approve(args, out).await,
+        AttestCommand::Refuse(args) => proposals::refuse(args, out).await,
+        AttestCommand::Withdraw(args) => proposals::withdraw(args, out).await,
+        AttestCommand::Audit(args) => audit::audit(args, out).await,
+        AttestCommand::CheckAudit(args) => audit::check(args, out),
         AttestCommand::Verify(args) => verify(args, out),
     }
 }
@@ -183,20 +208,15 @@ async fn record(at: &At, out: &mut (dyn Write + Send)) -> Result<Exit> {
 async fn enrol(args: &EnrolArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
     let record: Enrolment = serde_json::from_slice(&read(&args.record)?)
         .with_context(|| format!("{} is not what `attest record` prints", args.record.display()))?;
+    if let Some(reason) = &args.reason {
+        return proposals::propose(&args.at, Act::Enrol { record: Box::new(record) }, reason, out).await;
+    }
     let body = serde_json::to_vec(&record)?;
     let response = ask(&args.at, Method::POST, "/admin/v1/enrolments", body).await?;
     let answer: serde_json::Value = serde_json::from_slice(&response.body)?;
     let new = answer.get("new") == Some(&true.into());
     let what = if new { "已登记 enrolled" } else { "配置已批准 configuration approved" };
     writeln!(out, "{} ({}): {what}", record.device, record.institution)?;
-    Ok(Exit::Ok)
-}
-
-async fn decommission(args: &DecommissionArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
-    let path = format!("/admin/v1/devices/{}/decommission", args.device);
-    let body = serde_json::to_vec(&serde_json::json!({ "reason": args.reason }))?;
-    ask(&args.at, Method::POST, &path, body).await?;
-    writeln!(out, "{}: 已注销 decommissioned", args.device)?;
     Ok(Exit::Ok)
 }
 
@@ -247,6 +267,8 @@ struct Line {
     standing: String,
     since: Option<UnixMillis>,
     failed: Vec<Check>,
+    ledger: Option<Trust>,
+    agrees: Option<bool>,
 }
 
 async fn show(args: &ShowArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
@@ -264,15 +286,15 @@ async fn show(args: &ShowArgs, out: &mut (dyn Write + Send)) -> Result<Exit> {
 fn render(fleet: &Fleet) -> String {
     let mut s = String::new();
     let _ = writeln!(s, "设备证明 / devices, {}", fleet.at.rfc3339());
-    let row = |cells: [&str; 4]| {
-        let widths = [22, 20, 22, 26];
+    let row = |cells: [&str; 5]| {
+        let widths = [22, 20, 22, 26, 24];
         let cell = |(text, width): (&str, usize)| {
             let fill = usize::max(width, text.width() + 1) - text.width();
             format!("{text}{}", " ".repeat(fill))
         };
         cells.into_iter().zip(widths).map(cell).collect::<String>()
     };
-    let head = row(["设备 device", "机构 institution", "结论 verdict", "自 since"]);
+    let head = row(["设备 device", "机构 institution", "结论 verdict", "自 since", "账本 ledger"]);
     let _ = writeln!(s, "{head}责任组件 to blame");
     for d in &fleet.devices {
         let standing = match d.standing.as_str() {
@@ -283,10 +305,21 @@ fn render(fleet: &Fleet) -> String {
         };
         let since = d.since.map_or_else(|| "-".to_owned(), UnixMillis::rfc3339);
         let blame = wire::blame(&d.failed);
-        let line = row([&d.device, &d.institution, standing, &since]);
+        let ledger = on_ledger(d);
+        let line = row([&d.device, &d.institution, standing, &since, &ledger]);
         let _ = writeln!(s, "{}", format!("{line}{blame}").trim_end());
     }
     s
+}
+
+/// What the ledger says, and whether that is what is found here.
+fn on_ledger(d: &Line) -> String {
+    let word = d.ledger.as_ref().map_or("未列 not listed", Trust::as_str);
+    match d.agrees {
+        Some(true) => format!("{word} ="),
+        Some(false) => format!("{word} ≠ 不一致 DIFFERS"),
+        None => word.to_owned(),
+    }
 }
 
 fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit> {

@@ -50,4 +50,6 @@ pub struct Verifier {
     pub manufacturers: Option<PathBuf>,
     /// what is asked for
     pub policy: Policy,
+    /// a proposal that nobody decides on is over after
+    pub proposals_expire: Duration,
 }

@@ -46,6 +46,11 @@ pub(super) fn check(
         .then(|| source(&mut n, layered.source.clone().unwrap_or_default()));
     let supervisor = section(&mut n, "supervisor", written.supervisor.is_some(), Role::Supervisor, roles)
         .then(|| supervisor(&mut n, layered.supervisor.clone().unwrap_or_default()));
+    if let (Some(Some(s)), Some(operators)) = (&supervisor, &operators)
+        && s.attestation.is_some()
+    {
+        two_people(&mut n, operators);
+    }
     let attestation = attestation::attestation(&mut n, layered.attestation.clone().unwrap_or_default());
     let telemetry = telemetry(&mut n, layered.telemetry.clone().unwrap_or_default());
 
@@ -302,6 +307,18 @@ fn listen_limits(n: &mut Notes, key: &str, raw: RawListenLimits) -> Option<Liste
     })
 }
 
+/// What four eyes need: two people who may act, and nobody who acts and audits.
+fn two_people(n: &mut Notes, operators: &[Operator]) {
+    let acting = operators.iter().filter(|o| o.has(OperatorRole::Operator));
+    let people: BTreeSet<_> = acting.clone().map(|o| o.person().to_lowercase()).collect();
+    if people.len() < 2 {
+        n.weak("operators: fewer than two people have role operator: no enrolment can be ended or replaced");
+    }
+    for both in acting.filter(|o| o.roles.contains(&OperatorRole::Auditor)) {
+        n.weak(format!("operators: {} may act and audit: an auditor should act on nothing", both.name));
+    }
+}
+
 fn operators(n: &mut Notes, raw: Option<Vec<RawOperator>>) -> Option<Vec<Operator>> {
     let raw = raw.unwrap_or_default();
     if raw.is_empty() {
@@ -319,6 +336,7 @@ fn operators(n: &mut Notes, raw: Option<Vec<RawOperator>>) -> Option<Vec<Operato
         let name = n.text(&k("name"), raw.name, 64);
         let spki = n.parsed(&k("spki"), raw.spki, Digest::parse);
         let roles = n.words(&k("roles"), raw.roles, &roles);
+        let person = raw.person.map(|p| n.text(&k("person"), Some(p), 64));
         if let Some(name) = &name
             && !names.insert(name.clone())
         {
@@ -329,7 +347,11 @@ fn operators(n: &mut Notes, raw: Option<Vec<RawOperator>>) -> Option<Vec<Operato
         {
             n.problem(&k("spki"), "used by another operator", "give each operator its own certificate");
         }
-        all.push((|| Some(Operator { name: name?, spki: spki?, roles: roles? }))());
+        let person = match person {
+            Some(given) => given.map(Some),
+            None => Some(None),
+        };
+        all.push((|| Some(Operator { name: name?, spki: spki?, roles: roles?, person: person? }))());
     }
     all.into_iter().collect()
 }

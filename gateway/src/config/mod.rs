@@ -287,9 +287,9 @@ pub enum OperatorRole {
     Upload,
     /// read traces and the catalogue
     View,
-    /// administer: drain, reload
+    /// administer: drain, reload; at a supervisor enrol, propose, approve
     Operator,
-    /// read the audit
+    /// read the audit, and what a viewer reads; act on nothing
     Auditor,
 }
 
@@ -317,12 +317,19 @@ pub struct Operator {
     pub spki: Digest,
     /// sorted, not empty
     pub roles: Vec<OperatorRole>,
+    /// who holds it, where that is said: two entries of one person are not four eyes
+    pub person: Option<String>,
 }
 
 impl Operator {
-    /// Whether it has that role.
+    /// Whether it may do what a role may. An auditor reads what a viewer reads.
     pub fn has(&self, role: OperatorRole) -> bool {
-        self.roles.contains(&role)
+        let reads = role == OperatorRole::View && self.roles.contains(&OperatorRole::Auditor);
+        reads || self.roles.contains(&role)
+    }
+    /// Who holds it: the entry's own name where nothing is said.
+    pub fn person(&self) -> &str {
+        self.person.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -158,6 +158,7 @@ pub(super) struct RawOperator {
     pub(super) name: Option<String>,
     pub(super) spki: Option<String>,
     pub(super) roles: Option<Vec<String>>,
+    pub(super) person: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -239,6 +240,7 @@ pub(super) struct RawVerifier {
     pub(super) floor: Option<u64>,
     pub(super) silence_s: Option<u64>,
     pub(super) uncertified_node_key: Option<bool>,
+    pub(super) proposals_expire_s: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

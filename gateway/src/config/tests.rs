@@ -286,3 +286,23 @@ fn hostile_toml_is_refused() {
         assert!(matches!(parse(&text, "gw.toml", Path::new(BASE)), Err(ConfigError::Syntax { .. })));
     }
 }
+
+#[test]
+fn an_auditor_reads_and_acts_on_nothing_and_nobody_else_has_more_than_was_given() {
+    use super::OperatorRole as R;
+    for given in R::ALL {
+        let one = super::Operator {
+            name: "n".to_owned(),
+            spki: gw_proto::Hex([0; 32]),
+            roles: vec![given],
+            person: None,
+        };
+        for needed in R::ALL {
+            let reads = (given, needed) == (R::Auditor, R::View);
+            assert_eq!(one.has(needed), given == needed || reads, "{given:?} {needed:?}");
+        }
+        assert_eq!(one.person(), "n");
+        let held = super::Operator { person: Some("p".to_owned()), ..one };
+        assert_eq!(held.person(), "p");
+    }
+}

@@ -291,7 +291,13 @@ fn write_gateway(
             ("operator", &["operator", "view"]),
         ]
     } else {
-        &[("viewer", &["view"]), ("auditor", &["auditor", "view"]), ("operator", &["operator", "view"])]
+        &[
+            ("viewer", &["view"]),
+            ("auditor", &["auditor", "view"]),
+            ("operator", &["operator", "view"]),
+            // ending an enrolment takes two
+            ("operator-2", &["operator", "view"]),
+        ]
     };
     for (name, roles) in people {
         let (cert, key) = maker.client(&inside, name, member.name, scheme)?;

@@ -79,6 +79,15 @@ fn still_valid(app: &App, accepted: &Accepted) -> Result<(), Rejection> {
 
 /// The operator behind a request, who must hold `role`.
 pub fn operator(app: &App, accepted: Accepted, role: OperatorRole) -> Result<IdentifiedOperator, Rejection> {
+    operator_with(app, accepted, &[role])
+}
+
+/// The same, where one of several roles will do.
+pub fn operator_with(
+    app: &App,
+    accepted: Accepted,
+    roles: &[OperatorRole],
+) -> Result<IdentifiedOperator, Rejection> {
     still_valid(app, &accepted)?;
     let spki = accepted.conn.cert.spki;
     let Some(found) = app.config.operators.iter().find(|o| o.spki == spki) else {
@@ -88,8 +97,9 @@ pub fn operator(app: &App, accepted: Accepted, role: OperatorRole) -> Result<Ide
         )
         .because(format!("spki {spki}")));
     };
-    if !found.roles.contains(&role) {
-        return Err(Rejection::new(reject::FORBIDDEN, format!("role `{}` is needed", role.as_str())));
+    if !roles.iter().any(|role| found.has(*role)) {
+        let names: Vec<_> = roles.iter().map(|r| format!("`{}`", r.as_str())).collect();
+        return Err(Rejection::new(reject::FORBIDDEN, format!("role {} is needed", names.join(" or "))));
     }
     let tag = keyed_tag(domain::OPERATOR_TAG, app.tags.operator_key(), found.name.as_bytes());
     Ok(IdentifiedOperator { accepted, name: found.name.clone(), tag, institution: app.institution.clone() })

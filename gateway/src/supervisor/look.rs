@@ -5,7 +5,7 @@
 
 use super::{
     reconcile::{Finding, UseOnChain, gaps},
-    store::Delivered,
+    store::{Delivered, note_lookup},
 };
 use crate::{
     app::App,
@@ -25,7 +25,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const MAX_EXAMINED: usize = 100_000;
 
 /// What an auditor asks.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LookRequest {
     /// unified social credit code
@@ -97,14 +97,15 @@ pub struct Looks {
 
 /// Follows one firm, for an identified auditor. In the journal first: the API and the console both come here.
 pub async fn recorded(app: &Arc<App>, who: &str, asked: LookRequest) -> Result<Looks, Rejection> {
-    let tag = app.tags.subject(&asked.subject);
-    app.journal_note("look-up", serde_json::json!({ "subject_tag": tag, "by": who })).await?;
-    let (work, who) = (Arc::clone(app), who.to_owned());
-    tokio::task::spawn_blocking(move || at_subject(&work, &who, &asked)).await.map_err(Rejection::internal)?
+    check_reason(&asked)?;
+    let what = serde_json::json!({ "subject_tag": app.tags.subject(&asked.subject) });
+    let (at, by, told) = (app.clock.now(), who.to_owned(), asked.clone());
+    app.act(who, "look-up", what, move |s| note_lookup(s, at, &by, &told.subject, &told.reason)).await?;
+    let work = Arc::clone(app);
+    tokio::task::spawn_blocking(move || at_subject(&work, &asked)).await.map_err(Rejection::internal)?
 }
 
-/// Follows one firm. Records the look-up first.
-fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Rejection> {
+fn check_reason(asked: &LookRequest) -> Result<(), Rejection> {
     let length = asked.reason.chars().count();
     if !(4..=200).contains(&length) || asked.reason.chars().any(char::is_control) {
         return Err(Rejection::new(
@@ -112,9 +113,12 @@ fn at_subject(app: &App, who: &str, asked: &LookRequest) -> Result<Looks, Reject
             "`reason` needs 4 to 200 printable characters: it is recorded",
         ));
     }
-    let store = app.supervisor_store()?;
-    let now = app.clock.now();
-    store.note_lookup(now, who, &asked.subject, &asked.reason).map_err(Rejection::internal)?;
+    Ok(())
+}
+
+/// Follows one firm.
+fn at_subject(app: &App, asked: &LookRequest) -> Result<Looks, Rejection> {
+    let (store, now) = (app.supervisor_store()?, app.clock.now());
     let mut by_use: BTreeMap<(InstitutionId, ReportId), Vec<Delivered>> = BTreeMap::new();
     let about = store.about(&asked.subject).map_err(Rejection::internal)?;
     let complete = about.len() < super::store::MAX_ROWS as usize;

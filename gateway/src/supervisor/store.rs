@@ -1,10 +1,11 @@
-//! The supervisor's store: deliveries of openings, and its own look-ups. Enrolments and verdicts: `attest/`.
+//! The supervisor's store: deliveries of openings, and its own look-ups. Enrolments and verdicts: `attest/`;
+//! proposals: `four_eyes/`; what people did: `audit.rs`.
 //!
 //! The one place besides an institution's own documents where a company code stands next to a report id;
 //! erasure after retention deletes rows here. In SQLite or PostgreSQL ([`db`](super::db)).
 
 use super::db::{
-    Db, DbError, Row,
+    Db, DbError, Row, Session,
     postgres::{Limits, Postgres},
     schema,
     sqlite::Sqlite,
@@ -48,7 +49,7 @@ pub struct Delivered {
     pub received: UnixMillis,
 }
 
-/// Deliveries, look-ups, enrolments, verdicts.
+/// Deliveries, look-ups, enrolments, verdicts, proposals, the audit trail.
 pub struct SupervisorStore {
     db: Db,
 }
@@ -77,6 +78,21 @@ pub(super) fn digest(text: &str) -> Result<Digest, StoreError> {
 
 fn delivered(row: &Row) -> Result<Delivered, StoreError> {
     Ok(Delivered { delivery: value("delivery", row.text(0)?)?, received: row.time(1)? })
+}
+
+/// Records a look-up of the supervisor's own staff, before its result is shown.
+pub fn note_lookup(
+    s: &mut dyn Session,
+    at: UnixMillis,
+    who: &str,
+    subject: &Uscc,
+    reason: &str,
+) -> Result<(), StoreError> {
+    s.execute(
+        "insert into lookup (at, who, subject, reason) values (?1, ?2, ?3, ?4)",
+        values![at, who, subject.expose(), reason],
+    )?;
+    Ok(())
 }
 
 impl SupervisorStore {
@@ -162,22 +178,6 @@ impl SupervisorStore {
     }
     fn deliveries(&self, sql: &str, key: &str) -> Result<Vec<Delivered>, StoreError> {
         self.db.read(|s| s.rows(sql, values![key, MAX_ROWS]))?.iter().map(delivered).collect()
-    }
-    /// Records a look-up of the supervisor's own staff, before its result is shown.
-    pub fn note_lookup(
-        &self,
-        at: UnixMillis,
-        who: &str,
-        subject: &Uscc,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        self.db.write(|s| {
-            s.execute(
-                "insert into lookup (at, who, subject, reason) values (?1, ?2, ?3, ?4)",
-                values![at, who, subject.expose(), reason],
-            )?;
-            Ok(())
-        })
     }
     /// Look-ups of one subject by the supervisor's own staff: (when, who, reason).
     pub fn lookups(&self, subject: &Uscc) -> Result<Vec<(UnixMillis, String, String)>, StoreError> {

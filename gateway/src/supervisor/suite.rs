@@ -12,8 +12,9 @@ use super::{
         DbError,
         test_server::{Server, USER},
     },
+    people_suite,
     reconcile_tests::delivery,
-    store::{StoreError, SupervisorStore, value},
+    store::{StoreError, SupervisorStore, note_lookup, value},
 };
 use crate::config::{Database, Postgres, PostgresHost};
 use gw_attest::{
@@ -32,9 +33,9 @@ use std::sync::{
 };
 
 /// Makes an empty store.
-type Make<'a> = &'a dyn Fn() -> SupervisorStore;
+pub(super) type Make<'a> = &'a dyn Fn() -> SupervisorStore;
 
-type Case = fn(Make<'_>);
+pub(super) type Case = fn(Make<'_>);
 
 const CASES: &[(&str, Case)] = &[
     ("a chip is one device", a_chip_is_one_device),
@@ -51,7 +52,7 @@ const CASES: &[(&str, Case)] = &[
 
 #[test]
 fn in_sqlite() {
-    for (what, case) in CASES {
+    for (what, case) in CASES.iter().chain(people_suite::CASES) {
         println!("SQLite: {what}");
         case(&|| SupervisorStore::in_memory().unwrap());
     }
@@ -61,7 +62,7 @@ fn in_sqlite() {
 fn in_postgresql() {
     let server = Server::start().unwrap();
     let made = AtomicU32::new(0);
-    for (what, case) in CASES {
+    for (what, case) in CASES.iter().chain(people_suite::CASES) {
         println!("PostgreSQL: {what}");
         case(&|| {
             let name = format!("case_{}", made.fetch_add(1, Ordering::Relaxed));
@@ -108,6 +109,7 @@ fn two_processes(database: &Database) {
             std::thread::spawn(move || {
                 for at in 0..EACH {
                     store.keep_verdict(&verdict("bank-a-1", 1 + at * 4 + n, n == 0, None), None).unwrap();
+                    people_suite::told(&store, at);
                 }
             })
         })
@@ -121,6 +123,7 @@ fn two_processes(database: &Database) {
         let row = store.db().read(|s| s.row(seqs, &[])).unwrap().unwrap();
         let all = i64::try_from(4 * EACH).unwrap();
         assert_eq!([0, 1, 2, 3].map(|c| row.int(c).unwrap()), [all, 0, all - 1, all]);
+        assert_eq!(people_suite::whole(store).n, 4 * EACH);
     }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
-fn device(name: &str, endorsement: u8) -> Device {
+pub(super) fn device(name: &str, endorsement: u8) -> Device {
     let enrolled = Enrolled {
         device: node(name),
         attestation_key: HexBytes(vec![1]),
@@ -136,6 +139,7 @@ fn device(name: &str, endorsement: u8) -> Device {
         node_key: PublicKey { scheme: Scheme::Sm2Sm3, point: Hex([2; 64]) },
         endorsement_certificate: Hex([endorsement; 32]),
         configurations: vec![Hex([3; 32])],
+        files: Vec::new(),
     };
     let institution = InstitutionId::parse("bank-a").unwrap();
     Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }
@@ -496,7 +500,7 @@ fn deliveries(make: Make) {
 fn lookups(make: Make) {
     let (store, subject) = (make(), Uscc::parse("91350100M000100Y43").unwrap());
     for (at, reason) in [(2, "复核 it's"), (1, "first")] {
-        store.note_lookup(UnixMillis(at), "auditor", &subject, reason).unwrap();
+        store.db().write(|s| note_lookup(s, UnixMillis(at), "auditor", &subject, reason)).unwrap();
     }
     let told = store.lookups(&subject).unwrap();
     let told: Vec<_> = told.iter().map(|(at, who, why)| (at.0, who.as_str(), why.as_str())).collect();

@@ -95,6 +95,9 @@ pub const INVENTORY: &str = "inventory";
 /// The component under which [`configuration_measurement`] is logged.
 pub const CONFIGURATION: &str = "configuration";
 
+/// The beginning of the component under which a [`file_measurement`] is logged; the file's role follows.
+pub const FILE: &str = "file:";
+
 /// One installed program or file set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +264,12 @@ pub fn certify_extra_data(
 pub fn inventory_measurement(bank: Bank, inventory: &[Software]) -> Result<Hex<32>, AttestError> {
     let canonical = jcs(inventory).map_err(|_| AttestError::Canon { what: "the inventory" })?;
     Ok(Hex(bank.digest(&[domain::INVENTORY.as_bytes(), &[0], &canonical])))
+}
+
+/// What the gateway extends for one file that its configuration names. `file`: SM3 of what is in it.
+pub fn file_measurement(bank: Bank, role: &str, file: &Digest) -> Hex<32> {
+    let domain = domain::CONFIGURATION_FILE.as_bytes();
+    Hex(bank.digest(&[domain, &[0], role.as_bytes(), &[0], &file.0]))
 }
 
 /// What the gateway extends for its configuration.

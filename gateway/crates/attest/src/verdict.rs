@@ -62,6 +62,7 @@ checks! {
     Component, "component", "组件", "what was measured is what the release measures";
     Inventory, "inventory", "软件清单", "the list of software is the measured one";
     Configuration, "configuration", "配置", "the configuration is the measured one, and approved";
+    ConfigurationFile, "configuration-file", "配置所指文件", "the files that the configuration names are the measured ones, and approved";
     NodeKey, "node-key", "节点密钥", "the signing chip certifies the enrolled node key";
     ResetCount, "reset-count", "复位计数", "the reset counter did not go back";
     RestartCount, "restart-count", "重启计数", "the restart counter did not go back";

@@ -8,10 +8,10 @@ use crate::state::StateError;
 use crate::view::{NodeRec, VerdictState, View};
 use gw_proto::record::VerdictResult;
 use gw_proto::{NodeId, Role, UnixMillis};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How far a gateway can be trusted, as the ledger has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "trust")]
 pub enum Trust {
     /// a supervisor's good verdict stands

@@ -59,6 +59,8 @@ pub mod domain {
     pub const INVENTORY: &str = "xinguan/inventory/1";
     /// A box's configuration, as measured.
     pub const CONFIGURATION: &str = "xinguan/configuration/1";
+    /// One file that a box's configuration names, as measured.
+    pub const CONFIGURATION_FILE: &str = "xinguan/configuration-file/1";
     /// What a release should measure, signed by the image build.
     pub const REFERENCE: &str = "xinguan/reference-manifest/1";
     /// A supervisor's history of verdicts on one gateway, as a chain of digests: before it was a log.
@@ -67,6 +69,8 @@ pub mod domain {
     pub const VERDICT_ENTRY: &str = "xinguan/verdict-entry/1";
     /// That log's root and size.
     pub const VERDICT_HEAD: &str = "xinguan/verdict-head/1";
+    /// A supervisor's record of what its people did.
+    pub const AUDIT: &str = "xinguan/audit/1";
 }
 
 /// Why a value has no canonical form.

@@ -7,6 +7,7 @@ mod certificates;
 mod command;
 mod disk;
 mod network;
+mod trust;
 
 pub use command::{DoctorArgs, main};
 pub use network::{Head, HeadSource, PeerProbe};
@@ -16,7 +17,7 @@ use crate::{
     config::{Config, Material},
     dial::Peer,
 };
-use gw_proto::Clock;
+use gw_proto::{Clock, UnixMillis};
 use std::{io::Write, sync::Arc, time::Duration};
 
 /// How bad.
@@ -46,7 +47,7 @@ impl Status {
 pub struct Finding {
     /// how bad
     pub status: Status,
-    /// which check: `clock`, `certificate`, `ledger`, `disk`, `peer`
+    /// which check: `clock`, `certificate`, `ledger`, `disk`, `peer`, `trust`
     pub check: &'static str,
     /// what was seen
     pub what: String,
@@ -98,9 +99,16 @@ pub struct Patient<'a> {
 pub async fn examine(p: &Patient<'_>) -> Vec<Finding> {
     let now = p.clock.now();
     let mut found = certificates::check(p.config, p.material, now);
+    found.extend(at_home(p.config, now));
     found.extend(network::ledgers(p.ledgers, now, p.staleness).await);
-    found.extend(disk::check(&p.config.node.data_dir));
     found.extend(network::peers(p.probe, p.peers, now).await);
+    found
+}
+
+/// What needs neither keys nor network.
+fn at_home(config: &Config, now: UnixMillis) -> Vec<Finding> {
+    let mut found = trust::check(config, now);
+    found.extend(disk::check(&config.node.data_dir));
     found
 }
 

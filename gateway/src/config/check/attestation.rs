@@ -8,6 +8,9 @@ use crate::config::{
 use gw_attest::decide::{Policy, Rules};
 use std::{collections::BTreeSet, time::Duration};
 
+/// A proposal waits a working day, and the night: the default, and what other bounds are multiples of.
+const DAY_S: u64 = 24 * 3600;
+
 pub(super) fn attestation(n: &mut Notes, raw: RawAttestation) -> Option<Attestation> {
     let interval = n.number("attestation.interval_s", raw.interval_s, 1, 86_400);
     let event_log = match raw.event_log {
@@ -69,8 +72,15 @@ pub(super) fn verifier(n: &mut Notes, raw: RawVerifier) -> Option<Verifier> {
     let policy = Policy::new(rules).map_err(|e| {
         n.problem("supervisor.attestation", e.to_string(), "correct it");
     });
-    let (manifests, makers) = (manifests?, makers?);
-    Some(Verifier { manifests, makers, manufacturers: manufacturers?, policy: policy.ok()? })
+    let expire = raw.proposals_expire_s.or(Some(DAY_S));
+    let expire = n.number(&k("proposals_expire_s"), expire, 1, 30 * DAY_S);
+    Some(Verifier {
+        manifests: manifests?,
+        makers: makers?,
+        manufacturers: manufacturers?,
+        policy: policy.ok()?,
+        proposals_expire: Duration::from_secs(expire?),
+    })
 }
 
 fn pcrs(n: &mut Notes, key: &str, raw: Option<Vec<u64>>) -> Option<BTreeSet<u8>> {

@@ -56,6 +56,7 @@ pub fn appraise(
     };
     store.keep_verdict(&verdict, Some(&appraisal)).map_err(Rejection::internal)?;
     verifier.announcements.note(device);
+    verifier.calls.judged();
     report(&verdict);
     Ok(verdict)
 }

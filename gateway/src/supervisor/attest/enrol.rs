@@ -3,22 +3,29 @@
 //! Where manufacturers are pinned, the chip's certificate must lead to one of them, and before its first evidence
 //! the chip proves that certificate and keys are its own (`activate.rs`). Else it rests on the operator.
 
+use super::enrolments::{self, EnrolError};
 use crate::{
     app::App,
     attester::Enrolment,
     reject::{self, Rejection},
+    supervisor::{db::Session, store::StoreError},
 };
 use gw_attest::{
     attest_structure::{Signs, parse_chip_key},
-    decide::Enrolled,
+    decide::{ApprovedFiles, Enrolled},
     endorsement::{Make, Manufacturers},
 };
 use gw_policy::View;
 use gw_proto::{B64, Digest, HexBytes, InstitutionId, UnixMillis, sm3};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Configurations approved for one device at most: the oldest goes.
 const MAX_CONFIGURATIONS: usize = 16;
+/// Files that one configuration names at most.
+const MAX_FILES: usize = 300;
+/// A key of the configuration.
+const MAX_ROLE_BYTES: usize = 150;
 /// An endorsement certificate is smaller.
 const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
 
@@ -61,23 +68,76 @@ impl Device {
 }
 
 /// Enrols a device, or approves one more configuration of one that is enrolled. Whether it was new.
-pub fn enrol(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection> {
+///
+/// One operator does this, where nothing is replaced and nobody ended an enrolment of device or chip before.
+/// Recorded, refused or not.
+pub async fn enrol(app: &Arc<App>, by: &str, record: Enrolment) -> Result<bool, Rejection> {
+    app.verifier()?;
+    let what = serde_json::json!({
+        "device": &record.device, "endorsement_certificate": sm3(&record.endorsement_certificate.0),
+        "configuration": &record.configuration,
+    });
+    let (work, who) = (Arc::clone(app), by.to_owned());
+    let fresh = tokio::task::spawn_blocking(move || examine(&work, &who, &record));
+    let fresh = fresh.await.map_err(Rejection::internal)?;
+    let keep = move |s: &mut dyn Session| match fresh {
+        Ok(fresh) => by_one(s, fresh),
+        Err(refused) => Ok(Err(refused)),
+    };
+    app.act(by, "enrol", what, keep).await?
+}
+
+fn by_one(s: &mut dyn Session, fresh: Device) -> Result<Result<bool, Rejection>, StoreError> {
+    let (kept, new) = match enrolments::load(s, &fresh.enrolled.device)? {
+        None if enrolments::was_ended(s, &fresh)? => {
+            return Ok(Err(Rejection::new(
+                reject::SECOND_OPERATOR,
+                "an enrolment of this device or chip was ended: propose the new one, with a reason",
+            )));
+        }
+        None => (fresh, true),
+        Some(known) => match more(&known, &fresh) {
+            Ok(kept) => (kept, false),
+            Err(refused) => return Ok(Err(refused)),
+        },
+    };
+    match enrolments::keep(s, &kept) {
+        Err(EnrolError::Store(e)) => Err(e),
+        other => Ok(other.map(|()| new).map_err(not_kept)),
+    }
+}
+
+/// Whether this record's enrolment takes two people. Refused where not even two may. Blocks.
+pub fn takes_two(app: &App, by: &str, record: &Enrolment) -> Result<bool, Rejection> {
+    let fresh = examine(app, by, record)?;
+    let known = app.supervisor_store()?.enrolment(&record.device).map_err(Rejection::internal)?;
+    match known {
+        None => {
+            let ended = app.supervisor_store()?.db().read(|s| enrolments::was_ended(s, &fresh));
+            ended.map_err(Rejection::internal)
+        }
+        Some(known) => Ok(more(&known, &fresh).is_err()),
+    }
+}
+
+/// Enrols what two people agreed on, where nothing is enrolled any more. Blocks.
+pub fn anew(app: &App, by: &str, record: &Enrolment) -> Result<(), Rejection> {
+    app.supervisor_store()?.enrol(&examine(app, by, record)?).map_err(not_kept)
+}
+
+fn examine(app: &App, by: &str, record: &Enrolment) -> Result<Device, Rejection> {
     let manufacturers = app.verifier()?.references.manufacturers.as_ref();
     matches_the_ledger(app, record)?;
-    let fresh = device(record, by, manufacturers, app.clock.now())?;
-    let store = app.supervisor_store()?;
-    let known = store.enrolment(&record.device).map_err(Rejection::internal)?;
-    let kept = match &known {
-        None => fresh,
-        Some(known) => more(known, &fresh)?,
-    };
-    store.enrol(&kept).map_err(|e| match e {
-        super::enrolments::EnrolError::Endorsement { device } => refuse(format!(
+    device(record, by, manufacturers, app.clock.now())
+}
+
+fn not_kept(e: EnrolError) -> Rejection {
+    match e {
+        EnrolError::Endorsement { device } => refuse(format!(
             "second enrolment: this endorsement key is enrolled as {device}; one chip is one device"
         )),
-        other => Rejection::internal(other),
-    })?;
-    Ok(known.is_none())
+        EnrolError::Store(e) => Rejection::internal(e),
+    }
 }
 
 fn refuse(detail: impl Into<String>) -> Rejection {
@@ -124,8 +184,22 @@ fn device(
         node_key: record.node_key,
         endorsement_certificate: sm3(certificate),
         configurations: vec![record.configuration],
+        files: files(record)?,
     };
     Ok(Device { enrolled, institution: record.institution.clone(), at, by: by.to_owned(), endorsed })
+}
+
+/// None where the gateway's release measures none.
+fn files(record: &Enrolment) -> Result<Vec<ApprovedFiles>, Rejection> {
+    let fits =
+        |role: &String| (1..=MAX_ROLE_BYTES).contains(&role.len()) && !role.chars().any(char::is_control);
+    if record.files.len() > MAX_FILES || !record.files.keys().all(fits) {
+        return Err(refuse(format!(
+            "files: more than {MAX_FILES}, or a role of more than {MAX_ROLE_BYTES} bytes"
+        )));
+    }
+    let one = ApprovedFiles { configuration: record.configuration, files: record.files.clone() };
+    Ok(if one.files.is_empty() { Vec::new() } else { vec![one] })
 }
 
 fn endorsed(
@@ -138,14 +212,18 @@ fn endorsed(
     Ok(EndorsedBy { certificate: B64(certificate.to_vec()), make, root, activated: None })
 }
 
-/// Only the configuration may be another.
+/// Only the configuration and its files may be others.
 fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
     if known.endorsement() != fresh.endorsement() {
-        return Err(refuse("chip swapped: this device is enrolled with another chip; decommission it first"));
+        return Err(refuse(
+            "chip swapped: this device is enrolled with another chip; another takes a proposal with a reason, and two people",
+        ));
     }
-    let same = |d: &Device| Enrolled { configurations: Vec::new(), ..d.enrolled.clone() };
+    let same = |d: &Device| Enrolled { configurations: Vec::new(), files: Vec::new(), ..d.enrolled.clone() };
     if same(known) != same(fresh) || known.institution != fresh.institution {
-        return Err(refuse("keys changed: this device is enrolled with another key; decommission it first"));
+        return Err(refuse(
+            "keys changed: this device is enrolled with another key; another takes a proposal with a reason, and two people",
+        ));
     }
     let mut kept = known.clone();
     // enrolled before manufacturers were pinned
@@ -155,6 +233,11 @@ fn more(known: &Device, fresh: &Device) -> Result<Device, Rejection> {
     all.extend(&fresh.enrolled.configurations);
     let over = all.len().saturating_sub(MAX_CONFIGURATIONS);
     all.drain(..over);
+    let files = &mut kept.enrolled.files;
+    files.retain(|f| !fresh.enrolled.files.contains(f));
+    files.extend(fresh.enrolled.files.iter().cloned());
+    let over = files.len().saturating_sub(MAX_CONFIGURATIONS);
+    files.drain(..over);
     Ok(kept)
 }
 
@@ -171,6 +254,7 @@ mod tests {
             node_key: PublicKey { scheme: Scheme::Sm2Sm3, point: Hex([2; 64]) },
             endorsement_certificate: Hex([endorsement; 32]),
             configurations: vec![Hex([configuration; 32])],
+            files: Vec::new(),
         };
         let institution = InstitutionId::parse("bank-a").unwrap();
         Device { enrolled, institution, at: UnixMillis(1), by: "op".to_owned(), endorsed: None }
@@ -184,6 +268,20 @@ mod tests {
         }
         let all = &known.enrolled.configurations;
         assert_eq!((all.len(), all.last(), all.first()), (16, Some(&Hex([20; 32])), Some(&Hex([5; 32]))));
+        // so do its files: the newest approval last, each once, the oldest goes
+        let with = |file: u8| {
+            let mut device = device(1, 20);
+            let files = [("trust.genesis".to_owned(), Hex([file; 32]))].into();
+            device.enrolled.files = vec![ApprovedFiles { configuration: Hex([20; 32]), files }];
+            device
+        };
+        let mut filed = known.clone();
+        for file in (1..=20).chain([18]) {
+            filed = more(&filed, &with(file)).unwrap();
+        }
+        let kept = &filed.enrolled.files;
+        assert_eq!((kept.len(), kept.last()), (16, with(18).enrolled.files.last()));
+        assert_eq!(filed.enrolled.configurations.len(), 16);
         let again = more(&known, &device(1, 7)).unwrap();
         assert_eq!(again.enrolled.configurations.len(), 16, "an approval counts once");
         let refused = |fresh: &Device| {

@@ -5,7 +5,7 @@ use super::{
     history::{Latest, latest},
 };
 use crate::supervisor::{
-    db::{DbError, values},
+    db::{DbError, Session, values},
     store::{StoreError, SupervisorStore, text, value},
 };
 use gw_proto::{NodeId, UnixMillis};
@@ -33,12 +33,45 @@ impl From<DbError> for EnrolError {
     }
 }
 
+/// A device, if it is enrolled.
+pub(super) fn load(s: &mut dyn Session, device: &NodeId) -> Result<Option<Device>, StoreError> {
+    let found = s.row("select body from enrolment where device = ?1", values![device.as_str()])?;
+    found.map(|row| value("enrolment", row.text(0)?)).transpose()
+}
+
+/// Whether an enrolment of this device or of this chip was ended once.
+pub(in crate::supervisor) fn was_ended(s: &mut dyn Session, device: &Device) -> Result<bool, StoreError> {
+    // as it stands in the kept enrolment
+    let chip = format!("%\"endorsement_certificate\":\"{}\"%", device.endorsement());
+    let found = s.row(
+        "select device from decommissioned where device = ?1 or body like ?2 limit 1",
+        values![device.enrolled.device.as_str(), chip],
+    )?;
+    Ok(found.is_some())
+}
+
+/// Keeps a device; its endorsement key must be no other device's. Alone: it is looked first.
+pub(super) fn keep(s: &mut dyn Session, device: &Device) -> Result<(), EnrolError> {
+    let (name, endorsement) = (device.enrolled.device.as_str(), device.endorsement().to_string());
+    let other = s.row(
+        "select device from enrolment where endorsement = ?1 and device <> ?2",
+        values![&endorsement, name],
+    )?;
+    if let Some(row) = other {
+        return Err(EnrolError::Endorsement { device: row.text(0)?.to_owned() });
+    }
+    s.execute(
+        "insert into enrolment (device, endorsement, body) values (?1, ?2, ?3)
+         on conflict (device) do update set endorsement = excluded.endorsement, body = excluded.body",
+        values![name, &endorsement, text("enrolment", device)?],
+    )?;
+    Ok(())
+}
+
 impl SupervisorStore {
     /// A device, if it is enrolled.
     pub fn enrolment(&self, device: &NodeId) -> Result<Option<Device>, StoreError> {
-        let sql = "select body from enrolment where device = ?1";
-        let found = self.db().read(|s| s.row(sql, values![device.as_str()]))?;
-        found.map(|row| value("enrolment", row.text(0)?)).transpose()
+        self.db().read(|s| load(s, device))
     }
 
     /// All devices, by name.
@@ -62,23 +95,7 @@ impl SupervisorStore {
 
     /// Keeps a device; its endorsement key must be no other device's.
     pub fn enrol(&self, device: &Device) -> Result<(), EnrolError> {
-        let (name, endorsement) = (device.enrolled.device.as_str(), device.endorsement().to_string());
-        let body = text("enrolment", device)?;
-        self.db().write(|s| {
-            let other = s.row(
-                "select device from enrolment where endorsement = ?1 and device <> ?2",
-                values![&endorsement, name],
-            )?;
-            if let Some(row) = other {
-                return Err(EnrolError::Endorsement { device: row.text(0)?.to_owned() });
-            }
-            s.execute(
-                "insert into enrolment (device, endorsement, body) values (?1, ?2, ?3)
-                 on conflict (device) do update set endorsement = excluded.endorsement, body = excluded.body",
-                values![name, &endorsement, body],
-            )?;
-            Ok(())
-        })
+        self.db().write(|s| keep(s, device))
     }
 
     /// Forgets an enrolment and remembers that, by whom and why; its verdicts stay. False where there was none.

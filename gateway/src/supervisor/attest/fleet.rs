@@ -6,7 +6,7 @@ use crate::{
     reject::{self, Rejection},
 };
 use gw_attest::{Check, Verdict};
-use gw_policy::View;
+use gw_policy::{Trust, View, trust_in};
 use gw_proto::{Digest, Height, InstitutionId, NodeId, UnixMillis, record::VerdictResult};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,6 +42,10 @@ pub struct Line {
     pub release: Option<String>,
     /// what does not hold, and which component is to blame
     pub failed: Vec<Check>,
+    /// what the verdicts of all supervisors on the ledger come to; none where it is not listed
+    pub ledger: Option<Trust>,
+    /// whether that is what is found here; none where nothing is found here
+    pub agrees: Option<bool>,
 }
 
 /// All devices that are enrolled or listed.
@@ -60,9 +64,13 @@ pub fn show(app: &App) -> Result<Fleet, Rejection> {
     let mut devices = BTreeMap::new();
     {
         let state = app.state.read();
-        let nodes = View::new(&state).nodes().map_err(Rejection::internal)?;
-        for node in nodes.into_iter().map(|n| n.record).filter(|n| n.id != app.node) {
-            devices.insert(node.id.clone(), unknown(node.id, node.institution));
+        let view = View::new(&state);
+        for node in view.nodes().map_err(Rejection::internal)? {
+            if node.record.id != app.node {
+                let trust = trust_in(&view, &node, at).map_err(Rejection::internal)?;
+                let line = unknown(node.record.id.clone(), node.record.institution.clone());
+                devices.insert(node.record.id, Line { ledger: Some(trust), ..line });
+            }
         }
     }
     for (device, latest) in store.fleet().map_err(Rejection::internal)? {
@@ -70,12 +78,14 @@ pub fn show(app: &App) -> Result<Fleet, Rejection> {
         let mut line = unknown(name.clone(), device.institution.clone());
         line.standing = Standing::Waiting;
         line.last_evidence = latest.as_ref().and_then(|l| l.last_evidence);
+        line.ledger = devices.remove(name).and_then(|l: Line| l.ledger);
         // one of an earlier enrolment says nothing of this one
         if let Some(latest) = latest.filter(|l| l.at >= device.at) {
             line.standing = good_or_bad(latest.good_until, at);
             line.since = Some(latest.since);
             line.failed = latest.failed;
             line.release = latest.release;
+            line.agrees = line.ledger.as_ref().map(|l| agree(line.standing, l));
         }
         devices.insert(name.clone(), line);
     }
@@ -91,7 +101,15 @@ fn unknown(device: NodeId, institution: InstitutionId) -> Line {
         last_evidence: None,
         release: None,
         failed: Vec::new(),
+        ledger: None,
+        agrees: None,
     }
+}
+
+/// A verdict takes a block to get there; another supervisor may know more, or less.
+fn agree(here: Standing, ledger: &Trust) -> bool {
+    let good = matches!(ledger, Trust::Good { .. });
+    (here == Standing::Good) == good && *ledger != Trust::Unjudged
 }
 
 /// How a device with this newest verdict stands.

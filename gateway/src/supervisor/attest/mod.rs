@@ -11,12 +11,14 @@
 //! | [`references`] | whose manifests count, and the manifests |
 //! | [`enrol`] | which chip is whose |
 //! | [`activate`] | the chip proves that it is the one |
-//! | [`decommission`] | the end of an enrolment |
+//! | [`decommission`] | what the end of an enrolment does on the ledger |
 //! | [`appraise`] | one bundle, from bytes to a kept verdict |
 //! | [`appraisal`] | the same once more, offline, from what was exported |
 //! | [`enrolments`] | enrolments, in the database |
 //! | [`history`] | verdicts, in the database |
 //! | [`verdict_log`] | the same as a Merkle log, whose heads the ledger has |
+//! | [`summons`] | evidence at any moment, over calls that gateways hold open |
+//! | [`rules`] | the policy in force, for people |
 //! | [`silence`] | no evidence is a verdict too |
 //! | [`announce`] | verdicts go to the ledger: others act on them |
 //! | [`fleet`] | what an operator sees |
@@ -31,7 +33,9 @@ pub mod enrolments;
 pub mod fleet;
 pub mod history;
 pub mod references;
+pub mod rules;
 pub mod silence;
+pub mod summons;
 pub mod verdict_log;
 
 use crate::{
@@ -70,6 +74,11 @@ pub struct Verifier {
     limiter: DefaultKeyedRateLimiter<NodeId>,
     announcements: announce::Announcements,
     activations: Mutex<activate::Activations>,
+    /// one approved proposal is carried out at a time
+    pub(in crate::supervisor) acting: tokio::sync::Mutex<()>,
+    proposals_expire: Duration,
+    /// calls that gateways hold open
+    pub calls: summons::Calls,
 }
 
 impl Verifier {
@@ -82,7 +91,15 @@ impl Verifier {
             limiter: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(BURST)),
             announcements: announce::Announcements::default(),
             activations: Mutex::default(),
+            acting: tokio::sync::Mutex::default(),
+            proposals_expire: config.proposals_expire,
+            calls: summons::Calls::default(),
         }
+    }
+
+    /// How long a proposal waits for a second person.
+    pub fn proposals_expire(&self) -> Duration {
+        self.proposals_expire
     }
 
     fn open(&self) -> MutexGuard<'_, Challenges> {

@@ -440,6 +440,8 @@ mod tests {
             last_evidence: None,
             release: verdict.release.clone(),
             failed: verdict.checks.clone(),
+            ledger: None,
+            agrees: None,
         };
         let fleet = Fleet { at: UnixMillis(1), devices: vec![line] };
         let page = |verdict: &Verdict| Numbered { id: 1, verdict: verdict.clone() };

@@ -1,7 +1,7 @@
 //! What every page has: head, navigation, who is signed in; times, marks, differences.
 
 use super::{
-    chain, fleet, limits, traces,
+    chain, fleet, limits, proposals, traces,
     visit::link,
     words::{self, Lang, Word},
 };
@@ -16,6 +16,7 @@ pub(super) const STYLE: &str = include_str!("style.css");
 /// The pages in the navigation, and the role that each needs.
 pub(super) const NAV: &[(&str, OperatorRole, Word)] = &[
     (fleet::PATH, OperatorRole::View, words::FLEET),
+    (proposals::PATH, OperatorRole::View, words::PROPOSALS),
     (traces::PATH, OperatorRole::Auditor, words::TRACES),
     (chain::PATH, OperatorRole::View, words::CHAIN),
     (limits::PATH, OperatorRole::Auditor, words::LIMITS),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`fleet`] | every device's newest verdict |
 //! | [`device`] | one device: what does not hold, what was expected and found, its timeline |
+//! | [`proposals`] | what waits for a second person; who did what |
 //! | [`traces`] | who looked at a firm, under which authorization, with proofs |
 //! | [`chain`] | the ledger's health |
 //! | [`limits`] | the chain's limits, and who ran into them |
@@ -23,6 +24,7 @@ mod fleet;
 mod form;
 mod layout;
 mod limits;
+mod proposals;
 mod traces;
 mod visit;
 mod words;
@@ -36,6 +38,7 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route(fleet::PATH, get(fleet::page))
         .route("/console/devices/{id}", get(device::page))
+        .route(proposals::PATH, get(proposals::page))
         .route(traces::PATH, get(traces::page).post(traces::found))
         .route(chain::PATH, get(chain::page))
         .route(limits::PATH, get(limits::page))

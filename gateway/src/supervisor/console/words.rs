@@ -154,6 +154,29 @@ words! {
     BLOCKED = "已停用", "blocked";
     NOT_LISTED = "账本未列", "not listed";
     REGION = "地区", "Region";
+    // --- proposals
+    PROPOSALS = "待批事项", "Proposals";
+    PROPOSALS_CAPTION = "待批的在前,其后为最近已结束的", "Those that wait first, then the newest others";
+    NO_PROPOSALS = "没有提议。", "There are no proposals.";
+    PROPOSALS_HOW = "本页只供查看。由另一位操作员用命令行办理: xinguan attest approve 编号,或 refuse、withdraw。", "This page changes nothing. Another operator decides on the command line: xinguan attest approve NUMBER, or refuse, withdraw.";
+    NUMBER = "编号", "Number";
+    PROPOSED = "事项", "Proposed";
+    BY = "由", "By";
+    UNTIL = "有效至", "until";
+    ACT_DECOMMISSION = "注销设备", "End the enrolment";
+    ACT_ENROL = "重新登记", "Enrol anew";
+    STATE_OPEN = "待批", "Open";
+    STATE_APPROVED = "已批准", "Approved";
+    STATE_EXECUTED = "已执行", "Executed";
+    STATE_OVERTAKEN = "已失效", "Overtaken";
+    STATE_REFUSED = "已否决", "Refused";
+    STATE_WITHDRAWN = "已撤回", "Withdrawn";
+    STATE_EXPIRED = "已过期", "Expired";
+    TRAIL = "操作审计", "Audit trail";
+    TRAIL_CAPTION = "最近一百条,最新在前", "The newest hundred, newest first";
+    TRAIL_WHOLE = "链接完整", "Whole";
+    TRAIL_BROKEN = "链接中断", "Not whole";
+    ACT = "操作", "Act";
     // --- traces of use
     TRACES = "使用踪迹", "Traces of use";
     SUBJECT = "统一社会信用代码", "Unified social credit code";

@@ -7,7 +7,7 @@ use super::{Db, DbError, Session, values};
 use crate::supervisor::{attest::verdict_log, store::StoreError};
 
 /// What this program writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Deliveries and look-ups; enrolments and verdicts. `verdict.counters` is read by version 1 only.
 const FIRST: &str = "
@@ -42,6 +42,14 @@ const LOG: &str = "
       good_until {int}, since {int} not null, last_evidence {int}, release text, failed text not null,
       counters text, size {int} not null, first {int} not null, peaks text not null, head text not null){end};";
 
+/// What people did, each row linked to the one before, and what one proposed for another to decide on: one that
+/// waits per device.
+const PEOPLE: &str = "
+    create table audit (n {int} primary key not null, body text not null, chain text not null){end};
+    create table proposal (
+      id {id}, device text not null, person text not null, state text not null, body text not null){end};
+    create unique index proposal_live on proposal (device) where state in ('open', 'approved');";
+
 /// Brings a database to [`VERSION`], all or nothing.
 pub(in crate::supervisor) fn migrate(db: &Db) -> Result<(), StoreError> {
     db.write(|s| {
@@ -60,6 +68,9 @@ pub(in crate::supervisor) fn migrate(db: &Db) -> Result<(), StoreError> {
         if found < 2 {
             s.batch(LOG)?;
             verdict_log::grow(s)?;
+        }
+        if found < 3 {
+            s.batch(PEOPLE)?;
         }
         if found < VERSION {
             s.execute("delete from schema_version", &[])?;
@@ -84,6 +95,7 @@ mod tests {
     use crate::supervisor::{
         attest::verdict_log::{Rewritten, link},
         db::sqlite::Sqlite,
+        people_suite,
         store::{SupervisorStore, text},
         suite::{node, verdict},
     };
@@ -131,6 +143,24 @@ mod tests {
     }
 
     #[test]
+    fn version_2_gets_the_tables_of_people_and_keeps_the_rest() {
+        let old = Db::Sqlite(Sqlite::in_memory().unwrap());
+        version_1(&old);
+        old.write(|s| {
+            s.batch(LOG)?;
+            verdict_log::grow(s)?;
+            s.batch("create table schema_version (version {int} not null){end}; insert into schema_version values (2)")?;
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+        let store = SupervisorStore::with(old).unwrap();
+        assert_eq!((people_suite::told(&store, 7).n, store.proposals().unwrap().len()), (1, 0));
+        assert_eq!(store.check_history(&node("bank-a-1"), None).unwrap(), Ok(()));
+        migrate(store.db()).unwrap();
+        assert_eq!(people_suite::whole(&store).n, 1);
+    }
+
+    #[test]
     fn what_was_rewritten_before_is_found_after() {
         let old = Db::Sqlite(Sqlite::in_memory().unwrap());
         version_1(&old);
@@ -148,9 +178,9 @@ mod tests {
             .unwrap_or_else(|e: DbError| panic!("{e}"));
         let store = SupervisorStore::with(old).unwrap();
         store.keep_verdict(&verdict("bank-a-1", 1, true, None), None).unwrap();
-        let newer = "update schema_version set version = 3";
+        let newer = "update schema_version set version = 4";
         store.db().write(|s| s.execute(newer, &[]).map(drop)).unwrap_or_else(|e: DbError| panic!("{e}"));
         let refused = migrate(store.db()).unwrap_err().to_string();
-        assert!(refused.contains("schema 3, this program knows 2"), "{refused}");
+        assert!(refused.contains("schema 4, this program knows 3"), "{refused}");
     }
 }

@@ -1,6 +1,6 @@
 //! Checks of what was measured: the logs lead to the quoted values, and say what the release measures.
 
-use super::Context;
+use super::{Context, files};
 use crate::{
     evidence::{self, Bundle, configuration_measurement, inventory_measurement},
     hash::Bank,
@@ -23,6 +23,7 @@ pub(super) fn check(sheet: &mut Sheet, bundle: &Bundle, context: &Context<'_>, m
                 N::Component,
                 N::Inventory,
                 N::Configuration,
+                N::ConfigurationFile,
             ];
             sheet.check(N::EventLog, false, "logs that can be read", e);
             return sheet.skip(&rest, "the event logs cannot be read");
@@ -35,6 +36,7 @@ pub(super) fn check(sheet: &mut Sheet, bundle: &Bundle, context: &Context<'_>, m
     judge.components(sheet);
     judge.inventory(sheet);
     judge.configuration(sheet);
+    files::check(sheet, bundle, context, &replay);
 }
 
 struct Judge<'a> {
@@ -132,7 +134,10 @@ impl Judge<'_> {
                 }
             }
             Want::Events(events) => {
-                let steps: Vec<&Step> = self.replay.steps_of(reference.pcr).collect();
+                // which files there are is the device's configuration's matter: files.rs
+                let own = events.iter().any(|e| e.digest == ExpectedDigest::ApprovedConfiguration);
+                let is_file = |s: &&Step| own && files::role(s).is_some();
+                let steps: Vec<&Step> = self.replay.steps_of(reference.pcr).filter(|s| !is_file(s)).collect();
                 if let Some(d) = self.difference(reference.pcr, events, &steps) {
                     sheet.blame(N::Component, &d.component, &d.expected, &d.found);
                 }

@@ -3,6 +3,7 @@
 //! Reading order: [`decide`] below, then one file per kind of check.
 
 mod counters;
+mod files;
 mod logs;
 mod node_key;
 mod quote;
@@ -18,7 +19,7 @@ use crate::{
 };
 use gw_proto::{Digest, HexBytes, NodeId, PublicKey, UnixMillis, sm3};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What enrolment put on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,19 @@ pub struct Enrolled {
     pub endorsement_certificate: Digest,
     /// configurations approved for this device
     pub configurations: Vec<Digest>,
+    /// the files that they name, newest approval last
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ApprovedFiles>,
+}
+
+/// The files that a configuration names, as approved with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovedFiles {
+    /// with this configuration
+    pub configuration: Digest,
+    /// SM3 of each by its role, which is its key in the configuration
+    pub files: BTreeMap<String, Digest>,
 }
 
 /// What a verifier asks for.

@@ -247,6 +247,7 @@ impl Device {
             node_key: *self.store.load_key("node", KeyPurpose::Node).unwrap().public_key(),
             endorsement_certificate: sm3(CERTIFICATE),
             configurations: vec![Hex([1; 32]), CONFIG],
+            files: Vec::new(),
         }
     }
 }
