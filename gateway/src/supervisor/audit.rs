@@ -222,7 +222,7 @@ impl App {
         self.supervisor_store()?;
         self.journal_note(act, json!({ "by": by, "what": &what })).await?;
         let (done, mark) = self.in_store(by, act, what, work).await?;
-        self.journal_note("audit", json!({ "by": by, "act": act, "audit": mark })).await?;
+        self.journal_note("audit", json!({ "audit": mark })).await?;
         Ok(done)
     }
 
