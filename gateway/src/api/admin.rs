@@ -12,7 +12,7 @@
 //! | `POST /admin/v1/enrolments` | operator | enrol a device, or approve its configuration (supervisor) |
 //! | `GET /admin/v1/devices` | view | each device's verdict, and what is to blame (supervisor) |
 //! | `GET /admin/v1/devices/{id}/appraisal` | auditor | what its newest verdict rests on (supervisor) |
-//! | `/admin/v1/proposals…`, `…/audit`, `…/policy`, `…/devices/{id}/challenge` | by path | [`supervision`](super::supervision) |
+//! | `/admin/v1/proposals…`, `…/audit`, `…/policy`, `…/devices/{id}/challenge` | by path | [`supervision`] |
 //! | `POST /admin/v1/drain` | operator | take no new requests |
 //! | `GET /console/…` | by page | the supervisor's web console, `supervisor/console/` |
 

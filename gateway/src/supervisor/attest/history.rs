@@ -1,4 +1,4 @@
-//! Verdicts, in the supervisor's database: each an entry of its device's log ([`verdict_log`](super::verdict_log)).
+//! Verdicts, in the supervisor's database: each an entry of its device's log ([`verdict_log`]).
 //!
 //! Of each device the newest [`MAX_VERDICTS`] verdicts stay, and of these the newest [`MAX_APPRAISALS`] with all
 //! that they rest on: 500 devices take some gigabytes at most. What is asked for often, the newest verdict of each,
