@@ -1,4 +1,4 @@
-"""A quote's files (gateway/crates/attest/examples/quote_files.rs) through keylime's own check: `interop-keylime.py FOLDER`.
+"""A quote's files (gateway/crates/attest/examples/quote_files.rs) through keylime's own check: `keylime-check.py FOLDER`.
 
 Prints what keylime found, exit code 1 if it refused.
 """

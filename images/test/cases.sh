@@ -100,7 +100,7 @@ smuggled_credential() {
   expect "data is open all the same" 'state: data=open'
   never "the smuggled file has an effect" 'data-clear|cryptsetup\['
   # where it is taken, the box destroys its key and restarts a second after this
-  ! timeout 20 tail --pid="$VM" -f /dev/null || { say "  MUST NOT HAPPEN: the box restarts"; return 1; }
+  goes_on "the box goes on"
   stop
 }
 

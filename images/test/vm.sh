@@ -127,6 +127,15 @@ ended() {
   fi
 }
 
+# goes_on WHAT: the machine does not restart within 20 seconds.
+goes_on() {
+  if timeout 20 tail --pid="$VM" -f /dev/null; then
+    say "  MUST NOT HAPPEN: the box restarts, or ends"
+    return 1
+  fi
+  say "  as expected: $1"
+}
+
 # never WHAT PATTERN: must not stand on the console by now.
 never() {
   if grep -qaE -- "$2" "$LOG"; then

@@ -7,9 +7,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use blackbox::{
-    Agreement, Ask, BANK, Caller, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile,
-    SUPERVISOR,
+    Ask, BANK, Caller, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile, SUPERVISOR,
     harness::{
+        attest::{SOON, ledger_says, trade},
         cases::same,
         consortium::{institution_of, set},
         inside::{Inside, Kind},
@@ -19,10 +19,7 @@ use blackbox::{
     },
 };
 use serde_json::{Value, json};
-use std::{process::Output, time::Duration};
-
-/// A round of evidence each second, but on a busy machine.
-const SOON: Duration = Duration::from_secs(60);
+use std::process::Output;
 
 #[test]
 fn an_enrolment_is_ended_by_two_people_and_the_record_of_it_is_whole() {
@@ -214,26 +211,6 @@ impl Supervisor<'_> {
         same("status", reply.status, 200)?;
         Ok(String::from_utf8(reply.body)?)
     }
-}
-
-fn ledger_says(c: &Consortium, gateway: &str, word: &str) -> Result<()> {
-    wait::until(&format!("the ledger says {word} of {gateway}"), SOON, || {
-        same("trust", c.status(gateway)?["trust"]["trust"].as_str(), Some(word))
-    })
-}
-
-/// The bank asks both bureaus: what became of Hangzhou's and Hefei's part.
-fn trade(c: &Consortium, expected: [&str; 2]) -> Result<()> {
-    let agreement = Agreement::of(c, 1, 1)?;
-    let id = c.authorize(&agreement.upload()?)?;
-    let answer = c.bank(&Ask::post("/v1/reports", &agreement.query(&id)))?.success(200)?;
-    let part = |source: &str| {
-        let parts = answer["report"]["parts"].as_array().into_iter().flatten();
-        let outcome = parts.clone().find(|p| p["source"] == source).map(|p| p["outcome"].clone())?;
-        let why = ["problem", "reason"].map(|k| outcome[k].as_str().unwrap_or_default()).concat();
-        Some(format!("{} {why}", outcome["state"].as_str()?).trim().to_owned())
-    };
-    same("parts", [HANGZHOU, HEFEI].map(|s| part(s).unwrap_or_default()), expected.map(str::to_owned))
 }
 
 fn console(s: &Supervisor<'_>) -> Result<()> {

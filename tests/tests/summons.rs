@@ -7,10 +7,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use blackbox::{
-    Ask, BANK, Cases, Consortium, HANGZHOU, HEFEI, Listener, OTHER_BANK, Profile, SUPERVISOR,
+    BANK, Cases, Consortium, HANGZHOU, HEFEI, OTHER_BANK, Profile, SUPERVISOR,
     harness::{
+        attest,
         cases::same,
-        consortium::{institution_of, set},
+        consortium::set,
         process::{run, text},
         tpm::Tpms,
         wait,
@@ -35,7 +36,7 @@ fn story() -> Result<()> {
     c.start_all()?;
     let mut cases = Cases::new();
     cases.case("asked, it answers: new evidence, the verdict, and who asked is on record", || {
-        enrol(&c)?;
+        attest::enrol(&c, BANK, SUPERVISOR)?;
         let before = asked(&c)?;
         ensure!(before.contains("TRUSTED") && !before.contains("NOT TRUSTED"), "{before}");
         let last = last_evidence(&c)?;
@@ -106,7 +107,7 @@ fn story() -> Result<()> {
                 }
                 same("what failed", text(&out).matches("✗ ").count(), 2)
             })?;
-            enrol(&c)?;
+            attest::enrol(&c, BANK, SUPERVISOR)?;
             wait::until("approved", SOON, || {
                 let out = cli(&c, SUPERVISOR, "operator", &["now", BANK])?;
                 same("exit code", out.status.code(), Some(0))
@@ -145,21 +146,9 @@ fn story() -> Result<()> {
 }
 
 /// The bank's gateway as it is.
-fn enrol(c: &Consortium) -> Result<()> {
-    let out = cli(c, BANK, "viewer", &["record"])?;
-    let file = c.path("record.json");
-    std::fs::write(&file, &out.stdout)?;
-    well(c, "operator", &["enrol", &file.to_string_lossy()]).map(drop)
-}
-
 fn cli(c: &Consortium, gateway: &str, who: &str, what: &[&str]) -> Result<Output> {
-    let caller = c.client(institution_of(gateway), who);
-    let (cert, key) = caller.identity.context("operators have certificates")?;
-    let [cert, key, roots] = [cert, key, caller.roots].map(|f| f.to_string_lossy().into_owned());
-    let url = format!("https://{}", c.address(gateway, Listener::Admin)?);
-    let at = ["--cert", &cert, "--key", &key, "--roots", &roots, "--url", &url];
     let (verb, more) = what.split_first().context("nothing to do")?;
-    run(&[&["attest", verb][..], &at, more].concat())
+    attest::xinguan(c, gateway, who, verb, more)
 }
 
 fn well(c: &Consortium, who: &str, what: &[&str]) -> Result<String> {
@@ -188,11 +177,7 @@ fn asked(c: &Consortium) -> Result<String> {
 }
 
 fn last_evidence(c: &Consortium) -> Result<u64> {
-    let viewer = c.client(institution_of(SUPERVISOR), "viewer");
-    let all = c.call(&viewer, SUPERVISOR, Listener::Admin, &Ask::get("/admin/v1/devices"))?;
-    let all = all.answer()?.success(200)?;
-    let line = all["devices"].as_array().into_iter().flatten().find(|d| d["device"] == BANK).cloned();
-    line.and_then(|l| l["last_evidence"].as_u64()).context("no evidence")
+    attest::line(c, SUPERVISOR, BANK)?["last_evidence"].as_u64().context("no evidence")
 }
 
 /// What `xinguan doctor` prints at the bank's gateway.

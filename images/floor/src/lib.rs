@@ -35,7 +35,7 @@ pub enum FloorError {
     /// The data exists, the counter does not.
     #[error(
         "the TPM has lost its counter against rollback (index {INDEX:#010x}): it was cleared, or this disk is another box's. \
-         The data stays closed"
+         The data stays closed. Put the disk back into its box, or reset the box"
     )]
     Gone,
     /// Something else lies there.

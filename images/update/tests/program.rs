@@ -105,6 +105,25 @@ fn from_check_to_rollback() {
 }
 
 #[test]
+fn a_version_that_was_given_up_is_tried_again_only_if_asked_for() {
+    let (dir, bundle) = (new_box(), recipe("2.0.0").make());
+    good(dir.path(), "apply", Some(bundle.path()));
+    let entry = |name: &str| dir.path().join("esp").join(name);
+    fs::rename(entry("xinguan_2.0.0_b+3-0.efi"), entry("xinguan_2.0.0_b+0-3.efi")).unwrap();
+    assert!(bad(dir.path(), "apply", Some(bundle.path()), REFUSED).contains("given up"));
+    let asked = dir.path().join("RETRY");
+    let retry = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_xinguan-update"));
+        program.arg("apply").arg("--retry-file").arg(&asked).arg(bundle.path());
+        program.arg("--settings").arg(dir.path().join("update.toml")).output().unwrap().status.code()
+    };
+    assert_eq!(retry(), Some(REFUSED), "the file is not there");
+    fs::write(&asked, "").unwrap();
+    assert_eq!(retry(), Some(0));
+    assert!(entry("xinguan_2.0.0_b+3-0.efi").exists());
+}
+
+#[test]
 fn what_was_seen_is_kept() {
     let (dir, seen) = (new_box(), |n| Seen { root: 1, timestamp: n, snapshot: n, targets: n });
     let bundle = |recipe: &dyn Fn(&mut Recipe), n| {
